@@ -1,0 +1,67 @@
+# `make help` lists what there is. Nothing but PYTHON (3.11 or later) and a shell is needed.
+#   make test PYTHON=python3.12 VENV=.venv312     another Python, beside the first
+#   make test ARGS='tests/engine -x'              arguments of the tool
+
+PYTHON ?= python3
+# Here, unless this directory, or the .venv in it, is somebody else's.
+VENV ?= $(shell \
+	if [ -w . ] && { [ ! -e .venv ] || { [ -w .venv ] && [ -x .venv/bin/python ]; }; }; \
+	then echo .venv; \
+	else echo "$${TMPDIR:-/tmp}/grctl-$$(id -u)/venv-$$(pwd | cksum | cut -d' ' -f1)"; fi)
+EXTRAS ?= dev,fast,test,lint,bench
+ARGS ?=
+
+PY := $(VENV)/bin/python
+STAMP := $(VENV)/.installed
+CODE := grctl migrations tests $(wildcard examples bench chaos)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo dev test check format bench chaos clean
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(firstword $(MAKEFILE_LIST)) \
+		| awk -F'|' '{ printf "%-14s %s\n", $$1, $$2 }'
+
+setup: $(STAMP) ## make the virtual environment and install everything into it
+
+demo: $(STAMP) ## a workflow that survives its workers, on a PostgreSQL of its own
+	@$(PY) -m examples.demo $(ARGS)
+
+dev: $(STAMP) ## PostgreSQL, a worker and the dashboard, for development
+	@$(VENV)/bin/grctl dev $(ARGS)
+
+test: $(STAMP) ## all tests but chaos and docker
+	$(PY) -m pytest $(ARGS)
+
+check: $(STAMP) ## lint, format, types, layers
+	$(VENV)/bin/ruff check --no-cache $(CODE)
+	$(VENV)/bin/ruff format --no-cache --check $(CODE)
+	$(PY) -m mypy
+	$(VENV)/bin/lint-imports --no-cache
+
+format: $(STAMP) ## put the code into its form
+	$(VENV)/bin/ruff check --fix $(CODE)
+	$(VENV)/bin/ruff format $(CODE)
+
+bench: $(STAMP) ## how fast it is on this machine
+	@$(PY) -m bench $(ARGS)
+
+chaos: $(STAMP) ## kill workers and servers at random, and count what is lost
+	$(PY) -m pytest -m chaos $(ARGS)
+
+clean: ## remove what the targets above have made here
+	rm -rf .venv .demo build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache \
+		.hypothesis *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(STAMP): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "$(PYTHON) is not Python 3.11 or later: name one, e.g. make PYTHON=python3.12"; exit 1; }
+	@test -x $(PY) || $(PYTHON) -m venv $(VENV) || { \
+		rm -rf $(VENV); \
+		echo "$(PYTHON) cannot make a virtual environment in $(VENV). If ensurepip is missing,"; \
+		echo "install it (Debian, Ubuntu: apt install python3-venv) or name another Python:"; \
+		echo "make PYTHON=...; if the directory cannot be written, name another: make VENV=..."; \
+		exit 1; }
+	$(PY) -m pip install --quiet --disable-pip-version-check -e '.[$(EXTRAS)]'
+	@touch $@

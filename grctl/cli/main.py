@@ -1,0 +1,70 @@
+"""The command `grctl`.
+
+Exit codes of every command:
+
+====  =============================================================================
+code  meaning
+====  =============================================================================
+0     done
+1     it failed; the reason is on stderr
+2     wrong usage: an unknown option, an argument or a setting that is not allowed
+3     the database cannot be reached, is not migrated, or is newer than this grctl
+====  =============================================================================
+
+Command modules import what is heavy inside their commands: `grctl --help` is quick.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from grctl import __version__
+from grctl.cli import config, db
+from grctl.cli.exits import exit_code_of, is_unreachable, message_of
+from grctl.errors import GrctlError
+
+app = typer.Typer(
+    name="grctl",
+    help="Durable execution for async Python on PostgreSQL.",
+    no_args_is_help=True,
+    # Rich tracebacks print local variables, and with them what is secret.
+    pretty_exceptions_enable=False,
+)
+app.command("config")(config.config)
+app.add_typer(db.app, name="db")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"grctl {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _grctl(
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Run the command line; errors that we know end in one line and an exit code, not a trace."""
+    try:
+        app()
+    except Exception as error:
+        if not isinstance(error, GrctlError) and not is_unreachable(error):
+            raise
+        print(f"error: {message_of(error)}", file=sys.stderr)
+        sys.exit(exit_code_of(error))
+
+
+if __name__ == "__main__":
+    main()

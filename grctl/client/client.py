@@ -1,0 +1,159 @@
+"""The client: starts workflows and asks about them. Everything it does is a statement or two."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from grctl.client.connection import Connection
+from grctl.client.handle import WorkflowHandle
+from grctl.client.outcomes import read_error
+from grctl.client.starts import Start
+from grctl.engine.codec import Codec
+from grctl.engine.transitions import milliseconds
+from grctl.errors import WorkflowNotFoundError
+from grctl.ids import new_run_id
+from grctl.models.run import RunInfo, RunStatus
+
+__all__ = ["Client", "WorkflowStart"]
+
+LONGEST_ID = 255
+
+
+@dataclass(frozen=True, slots=True)
+class WorkflowStart:
+    """One of many starts: see ``Client.start_workflows``."""
+
+    type: str
+    id: str
+    input: Any = None
+    timeout: timedelta | None = None
+
+
+class Client:
+    """Starts workflows, finds their runs, and hands out handles on them."""
+
+    def __init__(self, connection: Connection, codec: Codec | None = None) -> None:
+        self.connection = connection
+        self.database = connection.database
+        self.codec = codec or connection.codec
+
+    async def start_workflow(
+        self,
+        type: str,  # noqa: A002 - the public name
+        id: str,  # noqa: A002 - the public name
+        input: Any = None,  # noqa: A002 - the public name
+        timeout: timedelta | None = None,
+        return_type: Any = None,
+    ) -> WorkflowHandle:
+        """Start a run of workflow ``type`` under the workflow id ``id``, 1 to 255 characters.
+
+        ``input`` is a dict of the start handler's arguments, or its single argument. ``timeout``
+        bounds the whole run (default: none). ``return_type`` is what results are converted to.
+
+        WorkflowAlreadyRunningError if the id has an open run; WorkflowTypeNotRegisteredError if no
+        worker has ever registered the type (none need be up now); SerializationError for an input
+        that cannot be recorded.
+        """
+        start = self._start(type, id, input, timeout)
+        await self.connection.starts.start(start)
+        return WorkflowHandle(self, _started(start), return_type)
+
+    async def run_workflow(
+        self,
+        type: str,  # noqa: A002 - the public name
+        id: str,  # noqa: A002 - the public name
+        input: Any = None,  # noqa: A002 - the public name
+        timeout: timedelta | None = None,
+        return_type: Any = None,
+    ) -> Any:
+        """Start a run and wait for its result; errors as of ``start_workflow`` and ``result``."""
+        await self.connection.waiters.ready()
+        handle = await self.start_workflow(type, id, input, timeout, return_type)
+        return await handle.result()
+
+    async def start_workflows(
+        self, starts: Sequence[WorkflowStart | Mapping[str, Any]]
+    ) -> list[WorkflowHandle | Exception]:
+        """Start many runs by one statement.
+
+        Each start is a ``WorkflowStart`` or a dict of its fields. In the list returned, in the
+        same order, stands a handle for each, or the error for which it was refused.
+        """
+        wanted = [s if isinstance(s, WorkflowStart) else WorkflowStart(**s) for s in starts]
+        made = [self._start(s.type, s.id, s.input, s.timeout) for s in wanted]
+        answers = await self.connection.starts.start_all(made)
+        return [
+            start.refusal(answer) or WorkflowHandle(self, _started(start))
+            for start, answer in zip(made, answers, strict=True)
+        ]
+
+    async def get_workflow_handle(self, id: str, return_type: Any = None) -> WorkflowHandle:  # noqa: A002
+        """A handle on the latest run of a workflow id. WorkflowNotFoundError if there is none."""
+        return WorkflowHandle(self, await self.describe(id), return_type)
+
+    get_handle = get_workflow_handle
+
+    async def describe(self, id: str, run_id: UUID | None = None) -> RunInfo:  # noqa: A002
+        """What is known of a workflow id's latest run, or of the given one of its runs."""
+        if run_id is None:
+            run_id = await self.database.fetchval("runs", "latest", id)
+        rows = await self.database.fetch("runs", "describe", run_id) if run_id else []
+        if not rows or rows[0]["wf_id"] != id:
+            raise WorkflowNotFoundError(f"there is no workflow with the id {id!r}")
+        return self._info(rows[0])
+
+    def _start(self, wf_type: str, wf_id: str, value: Any, timeout: timedelta | None) -> Start:
+        if not isinstance(wf_id, str) or not 0 < len(wf_id) <= LONGEST_ID:
+            raise ValueError(
+                f"a workflow id must be a string of 1 to {LONGEST_ID} characters, "
+                f"not {len(wf_id) if isinstance(wf_id, str) else wf_id!r}"
+            )
+        if "\0" in wf_id or any("\ud800" <= c <= "\udfff" for c in wf_id):
+            raise ValueError(f"a workflow id must have no NUL and no lone surrogate: {wf_id!r:.80}")
+        if timeout is not None and timeout <= timedelta(0):
+            raise ValueError(f"a run's timeout must be positive, not {timeout}")
+        text = None if value is None else self.codec.encode(value, what="workflow input")
+        timeout_ms = None if timeout is None else milliseconds(timeout)
+        return Start(new_run_id(), wf_id, wf_type, text, timeout_ms)
+
+    def _info(self, row: Mapping[str, Any]) -> RunInfo:
+        error, _ = read_error(row["error"])
+        decode = self.codec.decode
+        return RunInfo(
+            id=row["run_id"],
+            wf_id=row["wf_id"],
+            wf_type=row["wf_type"],
+            status=RunStatus(row["status"]),
+            created_at=row["created_at"],
+            attempt=row["step_attempt"],
+            started_at=row["started_at"],
+            ended_at=row["ended_at"],
+            deadline_at=row["deadline_at"],
+            wake_at=row["wake_at"],
+            step_name=row["current_step"],
+            step_no=row["step_no"],
+            epoch=row["epoch"],
+            owner=row["worker_id"],
+            cancel_requested=row["cancel_requested_at"] is not None,
+            parent_run_id=row["parent_run_id"],
+            parent_wf_id=row["parent_wf_id"],
+            parent_wf_type=row["parent_wf_type"],
+            input=None if row["input"] is None else decode(row["input"]),
+            result=None if row["result"] is None else decode(row["result"]),
+            error=error,
+        )
+
+
+def _started(start: Start) -> RunInfo:
+    """What is known of a run that was just started."""
+    return RunInfo(
+        id=start.run_id,
+        wf_id=start.wf_id,
+        wf_type=start.wf_type,
+        status=RunStatus.SCHEDULED,
+        created_at=datetime.now(UTC),
+    )

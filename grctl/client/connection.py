@@ -1,0 +1,62 @@
+"""A process's connection to grctl's database, shared by its client and its worker."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Any, Self
+
+from grctl.client.starts import Starts
+from grctl.client.waiters import Waiters
+from grctl.engine.codec import Codec
+from grctl.postgres.database import Database
+from grctl.settings import Settings, load_settings
+
+__all__ = ["Connection"]
+
+
+class Connection:
+    """A pool of connections, and what one process needs once: the waiters on results.
+
+    Made by ``await Connection.connect(dsn)``; an async context manager, or ended by ``close()``.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.database = Database(settings)
+        self.codec = Codec(max_bytes=settings.max_payload_bytes)
+        self.waiters = Waiters(self.database)
+        self.starts = Starts(self.database)
+
+    @classmethod
+    async def connect(
+        cls, dsn: str | None = None, *, settings: Settings | None = None, **overrides: Any
+    ) -> Self:
+        """Connect to ``dsn`` (default: the variable ``GRCTL_DATABASE_URL``).
+
+        ``dsn`` is a PostgreSQL URL, ``postgresql+asyncpg://`` too. ``settings`` gives all settings
+        at once, ``overrides`` single ones by their field names. ConfigurationError if a setting
+        is wrong or the server cannot be reached.
+        """
+        if settings is None:
+            if dsn is not None:
+                overrides["database_url"] = dsn
+            settings = load_settings(**overrides)
+        connection = cls(settings)
+        await connection.database.open()
+        return connection
+
+    async def close(self) -> None:
+        """Let go of waiters and close every connection. Twice is once."""
+        await self.waiters.close()
+        await self.database.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()

@@ -1,0 +1,122 @@
+"""A handle on one run: wait for it, speak to it, end it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+from uuid import UUID, uuid4
+
+from grctl.client.waiters import ResultFuture
+from grctl.errors import WorkflowError
+from grctl.models.run import RunInfo
+
+if TYPE_CHECKING:
+    from grctl.client.client import Client
+
+__all__ = ["WorkflowHandle"]
+
+PATIENCE_SECONDS = 10.0
+
+
+class WorkflowHandle:
+    """A run that was started or found. ``run_info`` is what was known of it then."""
+
+    def __init__(self, client: Client, run_info: RunInfo, return_type: Any = None) -> None:
+        self.run_info = run_info
+        self._client = client
+        self._return_type = return_type
+        self._future: ResultFuture | None = None
+
+    @property
+    def run_id(self) -> UUID:
+        """The run's id."""
+        return self.run_info.id
+
+    @property
+    def workflow_id(self) -> str:
+        """The workflow id that the run has."""
+        return self.run_info.wf_id
+
+    @property
+    def future(self) -> ResultFuture:
+        """The run's outcome as a future; made when first asked for, and anew if let go of."""
+        if self._future is None or (self._future.cancelled() and self._future.is_released):
+            self._future = self._wait(self._return_type)
+        return self._future
+
+    async def result(self, timeout: float | None = None, return_type: Any = None) -> Any:
+        """Wait for the run's end; its result, converted to ``return_type`` where one is given.
+
+        WorkflowError if it failed (StepFailed by an uncaught exception or a step's timeout),
+        asyncio.CancelledError if it was cancelled or terminated, TimeoutError if its own timeout
+        struck, or if it has not ended within ``timeout`` seconds: then it goes on.
+        """
+        future = self._wait(return_type or self._return_type)
+        try:
+            async with asyncio.timeout(timeout) as limit:
+                return await future
+        except TimeoutError as error:
+            if not limit.expired():
+                raise
+            raise TimeoutError(
+                f"workflow {self.workflow_id!r} has not ended within {timeout} s; it goes on"
+            ) from error
+        finally:
+            future.discard()
+
+    async def send(self, name: str, payload: Any = None) -> None:
+        """Send an event. Returns when it is in the run's inbox: it is not lost, handled once.
+
+        WorkflowError if the run has ended or its workflow has no event so named.
+        """
+        client = self._client
+        text = None if payload is None else client.codec.encode(payload, what=f"event {name!r}")
+        row = (
+            await client.database.fetch("inbox", "send", self.run_id, "event", name, text, uuid4())
+        )[0]
+        if row["delivered"]:
+            return
+        if row["open"] and not row["known"]:
+            raise WorkflowError(
+                f"workflow {self.run_info.wf_type!r} handles no event {name!r}: no worker has "
+                "registered one"
+            )
+        raise self._ended("takes no events")
+
+    async def cancel(self, reason: str | None = None) -> None:
+        """Ask the run to end. One that waits ends at once, one in a step when its step does.
+
+        WorkflowError if it has ended.
+        """
+        if await self._end("cancel", reason) == "ended":
+            raise self._ended("cannot be cancelled")
+
+    async def terminate(self, reason: str | None = None) -> None:
+        """End the run now, whatever it does; nothing more of its step is recorded.
+
+        WorkflowError if it has ended.
+        """
+        if await self._end("terminate", reason) == "ended":
+            raise self._ended("cannot be terminated")
+
+    async def _end(self, how: str, reason: str | None) -> str:
+        database = self._client.database
+        answer = await database.patiently(
+            how, lambda: database.fetchval("runs", how, self.run_id, reason), PATIENCE_SECONDS
+        )
+        return str(answer)
+
+    def _wait(self, return_type: Any) -> ResultFuture:
+        client = self._client
+
+        def decode(text: str | None) -> Any:
+            if return_type is None:
+                return client.codec.decode(text or "null")
+            return client.codec.decode(text or "null", return_type)
+
+        future = ResultFuture(self.run_id, decode)
+        client.connection.waiters.wait_for(future)
+        return future
+
+    def _ended(self, what: str) -> WorkflowError:
+        return WorkflowError(f"workflow {self.workflow_id!r} has ended and {what}")

@@ -1,0 +1,41 @@
+"""What a waiter sees of a run's end."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+from grctl.engine.exceptions import details_from_json
+from grctl.errors import StepFailed, WorkflowError
+from grctl.models.error_details import ErrorDetails
+from grctl.models.run import RunStatus
+
+__all__ = ["outcome_error", "read_error"]
+
+
+def read_error(text: str | None) -> tuple[ErrorDetails | None, str | None]:
+    """The column ``runs.error``: its details, and the step whose failure it is (if it is one)."""
+    if text is None:
+        return None, None
+    stored = json.loads(text)
+    if "step" in stored:
+        return details_from_json(json.dumps(stored["error"])), stored["step"]
+    return details_from_json(text), None
+
+
+def outcome_error(
+    status: RunStatus, details: ErrorDetails | None, step_name: str | None = None
+) -> BaseException | None:
+    """The exception of a run that ended without a result; None for one that completed."""
+    match status:
+        case RunStatus.COMPLETED | RunStatus.CONTINUED:
+            return None
+        case RunStatus.CANCELLED | RunStatus.TERMINATED:
+            return asyncio.CancelledError(f"the workflow was {status.value}")
+        case RunStatus.TIMED_OUT:
+            return TimeoutError("the workflow did not end within its timeout")
+    details = details or ErrorDetails()
+    message = f"{details.type}: {details.message}"
+    if step_name is not None:
+        return StepFailed(message, details, step_name)
+    return WorkflowError(message, details)

@@ -1,0 +1,161 @@
+"""Waiting on results: any number of futures of a process over one LISTEN connection.
+
+A notification only says which runs ended; outcomes are then read, many at once. What a lost
+notification would have said is found by a look at all awaited runs every ``poll_seconds``, and
+when the connection was made anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+from uuid import UUID
+
+from grctl.client.outcomes import outcome_error, read_error
+from grctl.models.run import RunStatus
+from grctl.postgres.database import Database
+from grctl.postgres.listener import Listener
+
+__all__ = ["ResultFuture", "Waiters"]
+
+MOST_AT_ONCE = 1000
+
+
+class ResultFuture(asyncio.Future[Any]):
+    """The outcome of a run, to be awaited; also by ``asyncio.wait_for``.
+
+    Completed: the result. Failed: ``WorkflowError``. Cancelled or terminated:
+    ``asyncio.CancelledError``. Run timeout: ``TimeoutError``. Cancelling it lets go of it: the
+    run goes on.
+    """
+
+    def __init__(self, run_id: UUID, decode: Callable[[str | None], Any]) -> None:
+        super().__init__(loop=asyncio.get_running_loop())
+        self.run_id = run_id
+        self.is_released = False
+        """Whether it was let go of, rather than settled."""
+        self._decode = decode
+
+    def cancel(self, msg: Any | None = None) -> bool:
+        """Let go of the future."""
+        self.is_released = not self.done()
+        return super().cancel(msg)
+
+    async def stop(self) -> None:
+        """Let go of the future: no warning, no task is left. The run goes on."""
+        self.discard()
+
+    def discard(self) -> None:
+        """The same as ``stop``, for code that cannot await."""
+        self.cancel()
+
+    def settle(self, status: RunStatus, result: str | None, error: str | None) -> None:
+        """The run has ended so."""
+        if self.done():
+            return
+        details, step_name = read_error(error)
+        outcome = outcome_error(status, details, step_name)
+        if isinstance(outcome, asyncio.CancelledError):
+            super().cancel(str(outcome))
+            return
+        try:
+            if outcome is not None:
+                raise outcome
+            self.set_result(self._decode(result))
+        except Exception as raised:  # noqa: BLE001 - whoever awaits gets it
+            self.set_exception(raised)
+            self.exception()  # it may be that nobody looks: no warning then
+
+
+class Waiters:
+    """Every future of a process that waits for a run."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._futures: dict[UUID, set[ResultFuture]] = {}
+        self._to_check: set[UUID] = set()
+        self._called = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._listening: Listener | None = None
+
+    async def ready(self) -> None:
+        """Until notifications are heard, or it is clear that they are slow to come."""
+        self._start()
+        assert self._listening is not None
+        if not self._listening.is_connected.is_set():
+            try:
+                async with asyncio.timeout(self._database.settings.poll_seconds):
+                    await self._listening.is_connected.wait()
+            except TimeoutError:
+                pass
+
+    def wait_for(self, future: ResultFuture, *, may_have_ended: bool = True) -> None:
+        """Settle ``future`` when its run ends, or at once if it has."""
+        self._start()
+        self._futures.setdefault(future.run_id, set()).add(future)
+        future.add_done_callback(self._forget)
+        if may_have_ended:
+            self._to_check.add(future.run_id)
+            self._called.set()
+
+    async def close(self) -> None:
+        """Let go of everything."""
+        tasks, self._tasks = self._tasks, []
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for futures in list(self._futures.values()):
+            for future in list(futures):
+                future.discard()
+
+    def _start(self) -> None:
+        if self._tasks:
+            return
+        self._listening = Listener(self._database, {"done": self._notified}, self._check_all)
+        self._tasks = [
+            asyncio.create_task(self._listening.run(), name="grctl waiters listen"),
+            asyncio.create_task(self._settle(), name="grctl waiters settle"),
+        ]
+
+    def _forget(self, future: asyncio.Future[Any]) -> None:
+        assert isinstance(future, ResultFuture)
+        futures = self._futures.get(future.run_id)
+        if futures is not None:
+            futures.discard(future)
+            if not futures:
+                del self._futures[future.run_id]
+
+    def _notified(self, payload: str) -> None:
+        ended = {UUID(each) for each in payload.split(",")} & self._futures.keys()
+        if ended:
+            self._to_check |= ended
+            self._called.set()
+
+    def _check_all(self) -> None:
+        self._to_check |= self._futures.keys()
+        self._called.set()
+
+    async def _settle(self) -> None:
+        """Read outcomes when called, and of all awaited runs every ``poll_seconds``."""
+        poll = max(1.0, self._database.settings.poll_seconds)
+        while True:
+            try:
+                async with asyncio.timeout(poll):
+                    await self._called.wait()
+            except TimeoutError:
+                self._check_all()
+            self._called.clear()
+            while self._to_check:
+                some = [self._to_check.pop() for _ in range(min(MOST_AT_ONCE, len(self._to_check)))]
+                await self._read([run_id for run_id in some if run_id in self._futures])
+
+    async def _read(self, runs: list[UUID]) -> None:
+        if not runs:
+            return
+        rows = await self._database.patiently(
+            "reading results", lambda: self._database.fetch("runs", "outcomes", runs)
+        )
+        for row in rows:
+            for future in list(self._futures.get(row["run_id"], ())):
+                future.settle(RunStatus(row["status"]), row["result"], row["error"])

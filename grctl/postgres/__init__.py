@@ -1,0 +1,3 @@
+"""Everything that speaks SQL."""
+
+from __future__ import annotations

@@ -1,0 +1,139 @@
+"""A batch of the journal: records of many runs, as the arrays that one statement takes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+from uuid import UUID
+
+from grctl.engine.rows import Row, Transition
+
+__all__ = ["Answer", "Commit", "Recorder", "arguments"]
+
+
+class Recorder(Protocol):
+    """Whoever records: a run that a worker holds."""
+
+    run_id: UUID
+    epoch: int
+
+    def deliver(self, commit: Commit) -> None:
+        """Called in the order of commits, in one go for all of a batch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the database says of a record: see ``commit_batch`` for the verdicts."""
+
+    verdict: str
+    why: str | None = None
+
+
+class Commit(asyncio.Future[Answer]):
+    """A record on its way into the database; done when it is committed.
+
+    It cannot be cancelled by whoever waits for it: the row may be in flight, and then it commits
+    all the same. What was recorded is what happened, on the first run as in every replay.
+    """
+
+    __slots__ = ("answer", "message", "row", "run", "start", "transition")
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        run: Recorder,
+        row: Row,
+        transition: Transition | None = None,
+    ) -> None:
+        super().__init__(loop=loop)
+        self.run = run
+        self.row = row
+        self.transition = transition
+        self.start: dict[str, Any] | None = None
+        self.message: dict[str, Any] | None = None
+        self.answer: Answer | None = None
+
+    def cancel(self, msg: Any | None = None) -> bool:  # noqa: ARG002 - see above
+        """Never: see the class."""
+        return False
+
+    @property
+    def size(self) -> int:
+        """About how many bytes it adds to its batch."""
+        row = self.row
+        size = 200 + len(row.input or "") + len(row.body or "")
+        transition = self.transition
+        if transition is not None:
+            size += len(transition.result or "") + len(transition.error or "")
+            size += sum(len(write.value or "") for write in transition.writes)
+        return size
+
+
+def arguments(batch: Sequence[Commit]) -> list[Any]:
+    """The arguments of ``commit`` after worker, slot and number."""
+    rows = [commit.row for commit in batch]
+    ends = [(commit.row, commit.transition) for commit in batch if commit.transition is not None]
+    writes = [(row.run_id, write) for row, end in ends for write in end.writes]
+    starts, messages, touched = _rare(batch)
+    return [
+        [row.run_id for row in rows],
+        [row.epoch for row in rows],
+        [row.seq for row in rows],
+        [row.step_no for row in rows],
+        [row.step_attempt for row in rows],
+        [row.kind for row in rows],
+        [row.op for row in rows],
+        [row.name for row in rows],
+        [row.place for row in rows],
+        [row.attempt for row in rows],
+        [row.micros for row in rows],
+        [row.input for row in rows],
+        [row.body for row in rows],
+        [row.run_id for row, _ in ends],
+        [row.epoch for row, _ in ends],
+        [row.seq + 1 for row, _ in ends],
+        [end.go for _, end in ends],
+        [end.status for _, end in ends],
+        [end.step_name for _, end in ends],
+        [end.attempt for _, end in ends],
+        [end.delay_ms for _, end in ends],
+        [end.wait_step for _, end in ends],
+        [end.read for _, end in ends],
+        [end.result for _, end in ends],
+        [end.error for _, end in ends],
+        [run_id for run_id, _ in writes],
+        [write.key for _, write in writes],
+        [write.value for _, write in writes],
+        touched,
+        starts,
+        messages,
+    ]
+
+
+def _rare(batch: Sequence[Commit]) -> tuple[str | None, str | None, list[UUID]]:
+    """Starts and messages as JSON, and the other runs whose locks are needed."""
+    starts: list[dict[str, Any]] = []
+    messages: list[dict[str, Any]] = []
+    touched: list[UUID] = []
+    for item, commit in enumerate(batch, start=1):
+        if commit.start is not None:
+            starts.append({"item": item, **commit.start})
+        if commit.message is not None:
+            messages.append({"item": item, **commit.message})
+            if commit.message.get("to_run"):
+                touched.append(UUID(commit.message["to_run"]))
+        transition = commit.transition
+        if transition is None:
+            continue
+        if transition.successor is not None:
+            starts.append({"item": None, **transition.successor})
+        if transition.parent_run is not None:
+            touched.append(transition.parent_run)
+    return (
+        json.dumps(starts) if starts else None,
+        json.dumps(messages) if messages else None,
+        touched,
+    )

@@ -1,0 +1,28 @@
+-- name: oldest
+-- The oldest unhandled message of each of these runs.
+select distinct on (i.run_id) i.run_id, i.no, i.kind, i.name, i.payload, i.message_id
+from unnest($1::uuid[], $2::integer[]) as r(run_id, head)
+join grctl.inbox i on i.run_id = r.run_id and i.no > r.head
+order by i.run_id, i.no
+
+-- name: send
+-- One message to the open run of a workflow id. The type's registration is asked too, so that a
+-- name that nobody handles is refused here.
+with target as materialized (
+    select r.run_id, r.wf_type
+    from grctl.runs r
+    where r.run_id = $1 and r.ended_at is null
+),
+known as materialized (
+    select t.run_id
+    from target t
+    join grctl.workflow_types w on w.wf_type = t.wf_type
+    where $2 <> 'event' or $3 = any(w.event_names)
+)
+select
+    exists (select from target) as open,
+    exists (select from known) as known,
+    (select array_agg(place) from known
+        cross join lateral grctl.deliver(
+            array[known.run_id], array[$2::text], array[$3::text], array[$4::text], array[$5::uuid]
+        ) as place) is not null as delivered

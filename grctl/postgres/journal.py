@@ -1,0 +1,265 @@
+"""Group commit: every run of a process records through here, and nothing is lost or doubled.
+
+A record is a future. Writers take what has gathered, write it as one statement in one
+transaction, and then wake all its waiters in one go. A run belongs to one writer, so its rows
+commit in order. While one batch is on its way the next one gathers; nobody lingers.
+
+If an answer is lost, the writer sends the same batch again: ``writers.last_batch`` tells the
+database whether it has it already. If the worker was declared dead meanwhile, its writers' rows
+are gone, and so everything that is still to be recorded fails with ``LeaseLostError``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import asyncpg
+
+from grctl.engine.rows import Row, Transition
+from grctl.errors import GrctlError, LeaseLostError
+from grctl.log import get_logger
+from grctl.postgres.batch import Answer, Commit, Recorder, arguments
+from grctl.postgres.database import Backoff, Database, is_passing
+
+__all__ = ["TURNS_BETWEEN_GROUPS", "Journal", "RecordRefusedError"]
+
+log = get_logger("grctl.journal")
+
+TURNS_BETWEEN_GROUPS = 8
+"""How often the event loop goes round between two groups of outcomes of a run, live as in replay.
+With as many turns, what a group sets in motion is asked for before the next one comes: the order
+of completion that code can see is then the recorded one."""
+
+_GONE = Answer("gone")
+
+
+class RecordRefusedError(GrctlError):
+    """The database cannot store this record, whatever is done: its run fails, nothing else."""
+
+
+class Journal:
+    """The writers of one worker. Made for one registration; a new one gets a new journal."""
+
+    def __init__(self, database: Database, worker_no: int, on_fenced: Callable[[], None]) -> None:
+        self._loop = asyncio.get_running_loop()
+        slots = database.settings.writers
+        self._writers = [_Writer(self, database, worker_no, slot) for slot in range(slots)]
+        self._on_fenced = on_fenced
+        self._next = 0
+        self.is_fenced = False
+        self.in_flight: Callable[[], int] = lambda: 0
+
+    def assign(self) -> int:
+        """The writer of the next run, in turn."""
+        self._next = (self._next + 1) % len(self._writers)
+        return self._next
+
+    def record(
+        self,
+        run: Recorder,
+        slot: int,
+        row: Row,
+        transition: Transition | None = None,
+        *,
+        start: dict[str, Any] | None = None,
+        message: dict[str, Any] | None = None,
+    ) -> Commit:
+        """Put a row, and what belongs to it, on its way into the database."""
+        commit = Commit(self._loop, run, row, transition)
+        commit.start = start
+        commit.message = message
+        if self.is_fenced:
+            commit.set_exception(_fenced())
+        else:
+            self._writers[slot].put(commit)
+        return commit
+
+    async def run(self) -> None:
+        """Write until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for writer in self._writers:
+                group.create_task(writer.run(), name=f"journal writer {writer.slot}")
+
+    async def flush(self) -> None:
+        """Wait until everything recorded so far is committed."""
+        await asyncio.gather(*(writer.idle() for writer in self._writers))
+
+    def fence(self) -> None:
+        """The worker is dead to the database: nothing more can be recorded through it."""
+        if self.is_fenced:
+            return
+        self.is_fenced = True
+        for writer in self._writers:
+            writer.fail_all(_fenced())
+        self._on_fenced()
+
+
+def _fenced() -> LeaseLostError:
+    return LeaseLostError(
+        "this worker's lease ended and its runs were taken over: nothing more is written"
+    )
+
+
+class _Writer:
+    """One connection that writes batches, one at a time."""
+
+    def __init__(self, journal: Journal, database: Database, worker_no: int, slot: int) -> None:
+        self.slot = slot
+        self._journal = journal
+        self._database = database
+        self._worker_no = worker_no
+        self._statement = database.sql("journal", "commit")
+        self._queue: deque[Commit] = deque()
+        self._batch: Sequence[Commit] = ()
+        self._number = 0
+        self._arrived = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._quiet = asyncio.Event()
+        self._quiet.set()
+        self._connection: asyncpg.Connection[Any] | None = None
+        self._backoff = Backoff("writing a batch")
+
+    def put(self, commit: Commit) -> None:
+        self._queue.append(commit)
+        self._idle.clear()
+        self._arrived.set()
+
+    async def idle(self) -> None:
+        await self._idle.wait()
+
+    def fail_all(self, error: LeaseLostError) -> None:
+        for commit in (*self._batch, *self._queue):
+            if not commit.done():
+                commit.set_exception(error)
+        self._queue.clear()
+        self._idle.set()
+
+    async def run(self) -> None:
+        try:
+            while True:
+                await self._arrived.wait()
+                self._batch = self._take()
+                await self._commit(self._batch)
+                self._batch = ()
+                if not self._queue:
+                    self._arrived.clear()
+                    self._idle.set()
+        finally:
+            if self._connection is not None:
+                self._connection.terminate()
+
+    def _take(self) -> list[Commit]:
+        """The next batch: what is there, up to the caps. The second cap breaks the convoy: with
+        all runs in one batch they would all wait together and then all run together."""
+        settings = self._database.settings
+        most = min(settings.batch_rows, max(_LEAST_CAP, self._journal.in_flight() // 4))
+        queue = self._queue
+        batch: list[Commit] = []
+        size = 0
+        while queue and len(batch) < most:
+            size += queue[0].size
+            if size > settings.batch_bytes and batch:
+                break
+            batch.append(queue.popleft())
+        return batch
+
+    async def _commit(self, batch: Sequence[Commit]) -> None:
+        """Write a batch, in halves if the database refuses it, until it is in or all is lost."""
+        if not batch or self._journal.is_fenced:
+            return
+        self._number += 1
+        try:
+            answers = await self._send(self._number, batch)
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:
+            if len(batch) > 1:
+                middle = len(batch) // 2
+                await self._commit(batch[:middle])
+                await self._commit([each for each in batch[middle:] if not each.done()])
+            else:
+                self._refuse(batch[0], error)
+            return
+        if answers and answers[0]["verdict"] == "fenced":
+            self._journal.fence()
+            return
+        await self._quiet.wait()
+        self._deliver(batch, answers)
+        self._start_turns()
+
+    async def _send(self, number: int, batch: Sequence[Commit]) -> list[asyncpg.Record]:
+        """Send until there is an answer. The number makes it safe to send again."""
+        encoded = arguments(batch)
+        while True:
+            try:
+                if self._connection is None or self._connection.is_closed():
+                    self._connection = await self._database.connect(f"journal {self.slot}")
+                answers = await self._connection.fetch(
+                    self._statement, self._worker_no, self.slot, number, *encoded
+                )
+            except Exception as error:
+                if not is_passing(error):
+                    raise
+                if self._connection is not None and not isinstance(
+                    error, asyncpg.TransactionRollbackError
+                ):
+                    self._connection.terminate()
+                    self._connection = None
+                await self._backoff.pause(error)
+                if self._journal.is_fenced:
+                    return []
+            else:
+                self._backoff.reset()
+                return answers
+
+    def _deliver(self, batch: Sequence[Commit], answers: Sequence[asyncpg.Record]) -> None:
+        by_run: dict[Any, Answer] = {}
+        for answer in answers:
+            if answer["verdict"] == "refused":
+                batch[answer["item"] - 1].answer = Answer("refused", answer["why"])
+            else:
+                by_run[answer["run"]] = Answer(answer["verdict"], answer["why"])
+        for commit in batch:
+            if commit.done():
+                continue
+            if by_run:
+                answer = by_run.get(commit.row.run_id)
+                if answer is not None and (
+                    commit.transition is not None or answer.verdict == "lost"
+                ):
+                    commit.answer = answer
+            commit.run.deliver(commit)
+
+    def _refuse(self, commit: Commit, error: Exception) -> None:
+        """Fail one record, and what the same run recorded after it, which would leave a gap."""
+        run = commit.run
+        log.error(
+            "record refused",
+            run_id=str(commit.row.run_id),
+            kind=commit.row.kind,
+            name=commit.row.name,
+            error=f"{type(error).__name__}: {error}",
+        )
+        refusal = RecordRefusedError(
+            f"the database refused to record {commit.row.kind} {commit.row.name or ''}: "
+            f"{type(error).__name__}: {error}"
+        )
+        for each in (commit, *self._batch, *self._queue):
+            if each.run is run and not each.done():
+                each.set_exception(refusal)
+        self._queue = deque(each for each in self._queue if not each.done())
+
+    def _start_turns(self, turns: int = TURNS_BETWEEN_GROUPS) -> None:
+        """Until the loop has gone round so often, no further group is handed out."""
+        if turns == 0:
+            self._quiet.set()
+            return
+        self._quiet.clear()
+        asyncio.get_running_loop().call_soon(self._start_turns, turns - 1)
+
+
+_LEAST_CAP = 250

@@ -1,0 +1,101 @@
+-- name: start
+select started_run, answer
+from grctl.start_runs($1::uuid[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::uuid[], $7::text[], $8::text[])
+
+-- name: claim
+-- The worker's row is locked first: a take-over of this worker waits for the claim and then sees
+-- its runs, or comes before it and leaves nothing to claim with. Materialized and ordered: an
+-- IN (… LIMIT … SKIP LOCKED) can claim more than its limit under a nested loop.
+with me as materialized (
+    select worker_no
+    from grctl.workers
+    where worker_no = $1 and ended_at is null
+    for share
+),
+due as materialized (
+    select r.run_id, r.status
+    from me
+    cross join unnest($2::text[]) as t(wf_type)
+    cross join lateral (
+        select o.run_id, o.status, o.wake_at
+        from grctl.runs o
+        where o.wf_type = t.wf_type and o.wake_at <= grctl.now()
+        order by o.wake_at
+        limit $3
+        for no key update skip locked
+    ) as r
+    order by r.wake_at
+    limit $3
+)
+update grctl.runs r
+set owner = $1,
+    epoch = r.epoch + 1,
+    status = 'running',
+    cause = case
+        when r.deadline_at <= grctl.now() then 'run_timeout'
+        when r.status <> 'running' and r.cancel_requested_at is not null then 'cancel'
+        when r.status = 'scheduled' then 'start'
+        when r.status in ('running', 'delayed') then r.cause
+        when r.inbox_tail > r.inbox_head then 'event'
+        else 'timeout'
+    end,
+    wake_at = null,
+    started_at = coalesce(r.started_at, grctl.now())
+from due
+where r.run_id = due.run_id
+returning
+    r.run_id, r.wf_id, r.wf_type, r.epoch, due.status as was, r.cause,
+    r.step_no, r.step_name, r.step_attempt, r.step_seq, r.next_seq, r.crashes,
+    r.inbox_head, r.wait_step, r.input, r.created_at,
+    extract(epoch from r.deadline_at - grctl.now())::float8 as seconds_left,
+    r.cancel_requested_at is not null as cancel_requested, r.cancel_reason,
+    r.parent_run_id, r.parent_step, grctl.now() as now
+
+-- name: next_due
+-- Seconds until the earliest run of these types is due; null if none will be by itself.
+select extract(epoch from min(r.wake_at) - grctl.now())::float8
+from unnest($1::text[]) as t(wf_type)
+cross join lateral (
+    select o.wake_at
+    from grctl.runs o
+    where o.wf_type = t.wf_type and o.wake_at is not null
+    order by o.wake_at
+    limit 1
+) as r
+
+-- name: release
+select grctl.release_runs($1::bigint, $2::uuid[], $3::integer[])
+
+-- name: requested_cancels
+select run_id
+from grctl.runs
+where owner = $1 and cancel_requested_at is not null
+
+-- name: cancel
+select grctl.cancel_run($1::uuid, $2::text)
+
+-- name: terminate
+select grctl.terminate_run($1::uuid, $2::text)
+
+-- name: outcomes
+-- Of these runs, those that have ended.
+select run_id, status, result, error, step_name
+from grctl.runs
+where run_id = any($1::uuid[]) and ended_at is not null
+
+-- name: latest
+select run_id
+from grctl.runs
+where wf_id = $1
+order by run_id desc
+limit 1
+
+-- name: describe
+select
+    r.*, w.worker_id, p.wf_id as parent_wf_id, p.wf_type as parent_wf_type,
+    coalesce(r.step_name, t.start_step) as current_step
+from grctl.runs r
+left join grctl.workers w on w.worker_no = r.owner
+left join grctl.runs p on p.run_id = r.parent_run_id
+left join grctl.workflow_types t on t.wf_type = r.wf_type
+where r.run_id = $1

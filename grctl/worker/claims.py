@@ -1,0 +1,125 @@
+"""The loop that claims: when to look for due runs, and how many to take.
+
+It looks when it is told to (a notification, a timer of its own, a slot that came free), and every
+``poll_seconds`` besides. A claim takes all the free slots; while there is a backlog it waits until
+a good part of them is free, so that claims are few and large.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from grctl.engine.rows import Row
+from grctl.worker.run import HeldRun, Message
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from grctl.worker.worker import Worker
+
+__all__ = ["Claims"]
+
+MOST_AT_ONCE = 1000
+
+
+class Claims:
+    """Claims for one worker, in one registration."""
+
+    def __init__(self, worker: Worker, worker_no: int) -> None:
+        self._worker = worker
+        self._worker_no = worker_no
+        self._types = sorted(worker.workflows)
+        self._called = asyncio.Event()
+        self._due_at = monotonic()
+        self._backlog = False
+
+    def call(self) -> None:
+        """There may be something to claim, or room for it."""
+        self._called.set()
+
+    def note_timer(self, seconds: float) -> None:
+        """A run of ours was parked and is due in so many seconds."""
+        due_at = monotonic() + seconds
+        if due_at < self._due_at:
+            self._due_at = due_at
+            self._called.set()
+
+    async def run(self) -> None:
+        """Claim until cancelled."""
+        while True:
+            free = self._worker.free_slots
+            if free > 0 and not (self._backlog and free < self._worker.concurrency // 8):
+                await self._look(min(free, MOST_AT_ONCE))
+                if self._backlog:
+                    continue
+            await self._wait()
+
+    async def _look(self, free: int) -> None:
+        rows = await self._claim(free)
+        self._backlog = len(rows) >= free
+        if rows:
+            await self._prepare(rows)
+        if not self._backlog and monotonic() >= self._due_at:
+            await self._ask_when_due()
+
+    async def _ask_when_due(self) -> None:
+        database = self._worker.database
+        seconds = await database.patiently(
+            "looking for timers", lambda: database.fetchval("runs", "next_due", self._types)
+        )
+        poll = database.settings.poll_seconds
+        self._due_at = monotonic() + (poll if seconds is None else min(poll, max(0.001, seconds)))
+
+    async def _wait(self) -> None:
+        """Until called, or a timer is due; a poll that finds nothing due asks just that."""
+        while True:
+            seconds = self._due_at - monotonic()
+            if self._backlog:
+                seconds = self._worker.database.settings.poll_seconds
+            try:
+                async with asyncio.timeout(max(0.0, seconds)):
+                    await self._called.wait()
+            except TimeoutError:
+                await self._worker.poll()
+                asked_at = monotonic()
+                await self._ask_when_due()
+                if self._due_at - asked_at > 0.01:
+                    continue
+            self._called.clear()
+            return
+
+    async def _claim(self, most: int) -> Sequence[Any]:
+        database = self._worker.database
+        return await database.patiently(
+            "claiming",
+            lambda: database.fetch("runs", "claim", self._worker_no, self._types, most),
+        )
+
+    async def _prepare(self, rows: Sequence[Any]) -> None:
+        """Read what a claimed run needs besides its row, and set them going."""
+        journal = self._worker.journal
+        runs = {row["run_id"]: HeldRun(row, journal) for row in rows}
+        started = [row for row in rows if row["was"] == "running" or row["step_attempt"] > 1]
+        if started:
+            for event in await self._history(started):
+                run = runs[event.run_id]
+                run.recorded.append(event)
+                run.resume_after(event.seq)
+        waiting = [run for run in runs.values() if run.wake == "event"]
+        if waiting:
+            await self._worker.load_messages(waiting)
+        self._worker.clock.set(rows[0]["now"])
+        for run in runs.values():
+            self._worker.execute(run)
+
+    async def _history(self, rows: Sequence[Any]) -> list[Row]:
+        database = self._worker.database
+        found = await database.patiently(
+            "reading history",
+            lambda: database.fetch(
+                "history", "steps", [r["run_id"] for r in rows], [r["step_seq"] for r in rows]
+            ),
+        )
+        return [Row(**dict(row)) for row in found]

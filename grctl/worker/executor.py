@@ -1,0 +1,357 @@
+"""One claimed run, step after step, until it is parked, ended, or no longer ours.
+
+A step's end is one record: its row of history and the transition it makes. What stops a step from
+outside (its timeout, the run's, a terminate, a lost lease, the worker's stop) is noted first and
+acted on here, at the place where the step's coroutine has come to its end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from enum import StrEnum
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from grctl.engine.exceptions import capture, details_to_json
+from grctl.engine.retry import next_delay_ms
+from grctl.engine.rows import Transition
+from grctl.engine.transitions import Cause, Wake, after_directive, retried, stopped
+from grctl.errors import LeaseLostError, NonDeterminismError, PoisonedStep
+from grctl.log import get_logger
+from grctl.models.directive import Complete, ContinueAsNew, Directive, Fail
+from grctl.models.error_details import ErrorDetails
+from grctl.postgres.journal import RecordRefusedError
+from grctl.workflow.handler import DEFAULT_STEP_TIMEOUT, Handler
+from grctl.workflow.workflow import Workflow
+from grctl.worker.branches import BranchTask
+from grctl.worker.context import Context, RunView
+from grctl.worker.run import HeldRun
+from grctl.worker.run_logger import RunLogger
+from grctl.worker.scope import Scope, recorded_as
+from grctl.worker.steps import StepCall, call_for
+from grctl.worker.store import Store
+
+if TYPE_CHECKING:
+    from grctl.worker.worker import Worker
+
+__all__ = ["Executor", "Interrupt"]
+
+log = get_logger("grctl.run")
+
+
+class Interrupt(StrEnum):
+    """What stopped a step from outside."""
+
+    TIMEOUT = "step timeout"
+    RUN_TIMEOUT = "run timeout"
+    TERMINATED = "terminated"
+    LOST = "lease lost"
+    STOP = "worker stops"
+
+
+_DROPPED = frozenset({Interrupt.TERMINATED, Interrupt.LOST, Interrupt.STOP})
+"""After these nothing is recorded: the run is no longer ours, or is given back as it is."""
+
+
+@dataclass(slots=True)
+class _End:
+    """How a step ended: its row, and the transition it makes."""
+
+    kind: str
+    body: dict[str, str | None]
+    transition: Transition
+
+
+class Executor:
+    """Executes a run that this worker holds. ``task`` is the asyncio task it runs in."""
+
+    def __init__(self, worker: Worker, run: HeldRun, workflow: Workflow) -> None:
+        self.worker = worker
+        self.run = run
+        self.workflow = workflow
+        self.task: BranchTask
+        self.interrupted: Interrupt | None = None
+        self.step_time_left: float | None = None
+        self.run_ends_at: float | None = (
+            None if run.seconds_left is None else monotonic() + run.seconds_left
+        )
+        self.began = monotonic()
+        self.is_abandoned = False
+        self._codec = worker.codec
+        self._store = Store(self._codec, self._load_store)
+
+    async def execute(self) -> None:
+        """Step after step. Ends when the run is parked, ended, lost or given back."""
+        try:
+            while await self._one_step():
+                pass
+        except LeaseLostError:
+            pass
+        except RecordRefusedError as error:
+            # Not even its failure can be written: nothing else may suffer from that.
+            log.error("run stuck", **self.ids, error=str(error))
+            await self.worker.give_back(self.run)
+
+    @property
+    def ids(self) -> dict[str, Any]:
+        """What every log line about this run carries."""
+        run = self.run
+        return {
+            "run_id": str(run.run_id),
+            "wf_id": run.wf_id,
+            "wf_type": run.wf_type,
+            "step": run.step_name,
+            "epoch": run.epoch,
+        }
+
+    def interrupt(self, why: Interrupt) -> None:
+        """Stop the step that runs, if one does; the first reason stands."""
+        scope = self.run.scope
+        if self.interrupted is not None or scope is None or scope.is_closed:
+            return
+        self.interrupted = why
+        scope.close()
+        self.task.cancel()
+
+    def request_cancel(self) -> None:
+        """A cancel of the run was asked for: the step is told, sleeps and backoffs end."""
+        if self.run.cancel_requested:
+            return
+        self.run.cancel_requested = True
+        scope = self.run.scope
+        if scope is not None and not scope.is_closed:
+            self.run.record("run.cancel_received")
+            scope.cancel_requested.set()
+
+    async def _one_step(self) -> bool:
+        """Execute what the run is awake for. Whether the worker goes on with the run."""
+        run = self.run
+        if run.wake is Wake.EVENT and run.message is None:
+            run.message = await self.worker.oldest_message(run)
+        call = call_for(self.workflow, run)
+        run.step_name = call.name
+        self.began = monotonic()
+        if run.crashes >= self.worker.settings.max_step_crashes:
+            end = self._failed(_poisoned(run), Cause.POISONED)
+        elif call.ending is not None:
+            end = _End(call.row_kind, call.body, call.ending)
+        else:
+            assert call.handler is not None
+            ended = await self._perform(call, call.handler)
+            if ended is None:
+                if not self.is_abandoned:
+                    await self._drop()
+                return False
+            end = ended
+        return await self._finish(call, end)
+
+    async def _perform(self, call: StepCall, handler: Handler) -> _End | None:
+        """Run a handler. None if it was stopped and nothing may be recorded."""
+        run = self.run
+        scope = Scope(run, self._codec, run.recorded, run.step_attempt)
+        if run.cancel_requested:
+            scope.cancel_requested.set()
+        self.step_time_left = (handler.timeout or DEFAULT_STEP_TIMEOUT).total_seconds()
+        run.scope = scope
+        self.task.branch = scope.root
+        error: BaseException | None = None
+        returned: Any = None
+        try:
+            arguments = call.arguments(self._codec)
+            returned = await handler.fn(self._context(scope), **arguments)
+        except (Exception, asyncio.CancelledError) as raised:  # noqa: BLE001 - it ends the step
+            error = raised
+        self.task.branch = None
+        self.step_time_left = None
+        if self.is_abandoned:
+            return None
+        if self.interrupted is not None:
+            self.task.uncancel()
+            end = self._stopped(scope)
+        elif isinstance(error, LeaseLostError):
+            self.interrupted = Interrupt.LOST
+            end = None
+        else:
+            end = self._ended(scope, handler, returned, error)
+        scope.close()
+        run.scope = None
+        if self.interrupted not in _DROPPED:
+            self.interrupted = None
+        return end
+
+    def _ended(
+        self, scope: Scope, handler: Handler, returned: Any, error: BaseException | None
+    ) -> _End:
+        """The end of a step that came to one by itself."""
+        try:
+            if error is None:
+                scope.check_all_asked()
+                return self._returned(handler, returned)
+        except (TypeError, ValueError, NonDeterminismError) as wrong:
+            error = wrong
+        return self._raised(handler, error)
+
+    def abandon(self) -> asyncio.Future[Any] | None:
+        """The step was stopped and does not come to its end: go on without it.
+
+        Its asyncio task is left alone (whatever it still asks for is refused); the run's end is
+        written by another, which is returned, if it is ours to write.
+        """
+        scope = self.run.scope
+        assert scope is not None
+        self.is_abandoned = True
+        log.error("step does not stop", **self.ids, why=str(self.interrupted))
+        end = self._stopped(scope)
+        self.run.scope = None
+        if end is None:
+            return None
+        call = StepCall(self.run.step_name, self.run.read)
+        return asyncio.ensure_future(self._finish(call, end))
+
+    def _context(self, scope: Scope) -> Context:
+        run = self.run
+        view = RunView(
+            run.run_id,
+            run.wf_id,
+            run.wf_type,
+            "running",
+            run.step_attempt,
+            run.created_at,
+            run.step_name,
+            run.parent_run_id,
+        )
+        logger = RunLogger(self.worker.workflow_logger, scope, self.ids)
+        return Context(view, self.workflow, self._store, scope, logger, self.worker.clock.now)
+
+    def _returned(self, handler: Handler, returned: Any) -> _End:
+        if not isinstance(returned, Directive):
+            raise TypeError(
+                f"{handler.label} of workflow {self.workflow.workflow_type!r} returned "
+                f"{returned!r:.100}, not a Directive: return ctx.next.step(…), .wait(…), "
+                ".complete(…), .fail(…) or .continue_as_new(…)"
+            )
+        transition = after_directive(returned)
+        body: dict[str, str | None] = {"next": f'"{transition.go}"'}
+        if isinstance(returned, Complete):
+            body["next"] = '"complete"'
+            transition.result = self._codec.encode(
+                returned.result, what=f"result of workflow {self.workflow.workflow_type!r}"
+            )
+        elif isinstance(returned, Fail):
+            body["next"] = '"fail"'
+            transition.error = body["error"] = details_to_json(returned.error, self._codec)
+        elif isinstance(returned, ContinueAsNew):
+            body["next"] = '"continue_as_new"'
+            transition.successor = self.worker.successor(
+                self.run, self._codec.encode(returned.input, what="input of continue_as_new")
+            )
+            body["run_id"] = f'"{transition.successor["run_id"]}"'
+        else:
+            body["step"] = _text(self._codec, transition.step_name or transition.wait_step)
+            body["delay_ms"] = _text(self._codec, transition.delay_ms)
+        transition.writes = self._store.take_writes()
+        return _End("step.completed", body, transition)
+
+    def _raised(self, handler: Handler, error: BaseException) -> _End:
+        """An uncaught exception: the step's retry policy decides, then it fails the run."""
+        run = self.run
+        policy = handler.retry_policy
+        if policy is not None and not isinstance(
+            error, NonDeterminismError | asyncio.CancelledError
+        ):
+            delay_ms = next_delay_ms(policy, error, run.step_attempt, self.worker.fraction())
+            if delay_ms is not None:
+                body = {
+                    "error": details_to_json(capture(error), self._codec),
+                    "next_retry_delay_ms": str(delay_ms),
+                    "max_attempts": str(policy.max_attempts),
+                }
+                transition = retried(run.step_attempt + 1, delay_ms)
+                return _End("step.attempt_failed", dict(body), transition)
+        return self._failed(error, Cause.STEP_FAILED)
+
+    def _failed(self, error: BaseException, cause: Cause) -> _End:
+        details = capture(error)
+        log.warning("step failed", **self.ids, error=f"{details.type}: {details.message}"[:500])
+        transition = stopped(cause)
+        text = details_to_json(details, self._codec)
+        transition.error = recorded_as(step=_text(self._codec, self.run.step_name), error=text)
+        return _End("step.failed", {"error": text}, transition)
+
+    def _stopped(self, scope: Scope) -> _End | None:
+        """The end of a step that was stopped from outside; None if nothing may be recorded."""
+        if self.interrupted is Interrupt.RUN_TIMEOUT:
+            return _End("run.timeout", {}, stopped(Cause.RUN_TIMEOUT))
+        if self.interrupted is not Interrupt.TIMEOUT:
+            return None
+        if scope.is_replaying:
+            try:
+                scope.check_all_asked()
+            except NonDeterminismError as error:
+                return self._failed(error, Cause.STEP_FAILED)
+        name = self.run.step_name
+        details = ErrorDetails(type="TimeoutError", message=f"step {name} timed out")
+        transition = stopped(Cause.STEP_TIMED_OUT)
+        transition.error = recorded_as(
+            step=_text(self._codec, name), error=details_to_json(details, self._codec)
+        )
+        log.warning("step timed out", **self.ids)
+        return _End("step.timeout", {}, transition)
+
+    async def _finish(self, call: StepCall, end: _End) -> bool:
+        """Write a step's end. Whether the worker goes on with the run."""
+        run = self.run
+        transition = end.transition
+        transition.read = run.read if transition.go == "retry" else call.read
+        if transition.go in ("end", "stop") and run.parent_step is not None:
+            transition.parent_run = run.parent_run_id
+        end.body["cause"] = f'"{run.wake}"'
+        commit = run.record(
+            end.kind,
+            name=call.name,
+            attempt=run.step_attempt,
+            micros=int((monotonic() - self.began) * 1_000_000),
+            input=call.payload,
+            body=recorded_as(**end.body),
+            transition=transition,
+        )
+        try:
+            answer = await commit
+        except RecordRefusedError as error:
+            if end.kind == "step.failed":
+                raise
+            run.rewind_to(commit.row.seq)
+            return await self._finish(call, self._failed(error, Cause.STEP_FAILED))
+        if end.kind == "step.completed":
+            self._store.landed()
+        else:
+            self._store.drop_writes()
+        if answer.verdict != "kept":
+            if transition.delay_ms is not None:
+                self.worker.parked(transition.delay_ms / 1000)
+            return False
+        run.advance(Wake(answer.why or "step"), transition)
+        return True
+
+    async def _drop(self) -> None:
+        """The step was stopped unrecorded: give the run back, if it is still ours."""
+        self._store.drop_writes()
+        if self.interrupted is Interrupt.STOP:
+            await self.worker.give_back(self.run)
+        log.info("step dropped", **self.ids, why=str(self.interrupted))
+
+    async def _load_store(self) -> dict[str, str]:
+        return await self.worker.load_store(self.run.run_id)
+
+
+def _text(codec: Any, value: Any) -> str | None:
+    return None if value is None else str(codec.encode(value))
+
+
+def _poisoned(run: HeldRun) -> PoisonedStep:
+    return PoisonedStep(
+        f"step {run.step_name!r} ended {run.crashes} workers while it ran (max_step_crashes); it "
+        "is not tried again. Look in the workers' logs for what killed them: memory, a signal, "
+        "os._exit, a crash of a native library"
+    )

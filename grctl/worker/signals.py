@@ -1,0 +1,55 @@
+"""What the worker is told by notifications: work to claim, cancels and terminates of its runs."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from grctl.postgres.listener import Listener
+from grctl.worker.executor import Interrupt
+
+if TYPE_CHECKING:
+    from grctl.worker.worker import Worker
+
+__all__ = ["Signals"]
+
+LISTEN_PATIENCE_SECONDS = 5.0
+
+
+class Signals:
+    """The worker's ears. A missed notification is made up for by the polls of ``Claims``."""
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+        self._listener = Listener(
+            worker.database, {"wake": self._woken, "worker": self._addressed}, worker.called
+        )
+
+    async def run(self) -> None:
+        """Listen until cancelled."""
+        await self._listener.run()
+
+    async def until_listening(self) -> None:
+        """Until the worker hears; behind a pooler without LISTEN it works by polling alone."""
+        try:
+            async with asyncio.timeout(LISTEN_PATIENCE_SECONDS):
+                await self._listener.is_connected.wait()
+        except TimeoutError:
+            pass
+
+    def _woken(self, payload: str) -> None:
+        if payload == "*" or not self._worker.workflows.keys().isdisjoint(payload.split("\n")):
+            self._worker.called()
+
+    def _addressed(self, payload: str) -> None:
+        number, verb, run_id = payload.split(" ")
+        if int(number) not in (0, self._worker.worker_no):
+            return
+        executor = self._worker.executors.get(UUID(run_id))
+        if executor is None:
+            return
+        if verb == "cancel":
+            executor.request_cancel()
+        elif verb == "terminate":
+            executor.interrupt(Interrupt.TERMINATED)

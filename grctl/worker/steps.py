@@ -1,0 +1,165 @@
+"""What a claimed run is to do now: which handler, with which arguments; or which end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from grctl.engine.codec import Codec
+from grctl.engine.exceptions import details_to_json
+from grctl.engine.rows import Transition
+from grctl.engine.transitions import Cause, Wake, still_waiting, stopped
+from grctl.models.error_details import ErrorDetails
+from grctl.workflow.arguments import bind
+from grctl.workflow.handler import Handler
+from grctl.workflow.workflow import Workflow
+from grctl.worker.child import child_outcome
+from grctl.worker.run import HeldRun
+from grctl.worker.scope import recorded_as
+
+__all__ = ["StepCall", "call_for"]
+
+
+@dataclass(slots=True)
+class StepCall:
+    """A handler and its payload; or, with ``ending``, a row and transition without any code."""
+
+    name: str
+    read: int
+    handler: Handler | None = None
+    payload: str | None = None
+    """What came by the inbox, recorded with the step; the start's input is the run's own."""
+    input: str | None = None
+    is_child: bool = False
+    ending: Transition | None = None
+    row_kind: str = ""
+    body: dict[str, str | None] = field(default_factory=dict)
+
+    def arguments(self, codec: Codec) -> dict[str, Any]:
+        """The handler's keyword arguments. TypeError or ValueError names what does not fit."""
+        assert self.handler is not None
+        if self.is_child:
+            parameter = self.handler.outcome_parameter
+            if parameter is None:
+                return {}
+            return {parameter.name: child_outcome(codec, self.input or "{}", parameter.annotation)}
+        return bind(self.handler, self.input, codec.decode)
+
+
+def call_for(workflow: Workflow, run: HeldRun) -> StepCall:
+    """What ``run`` is awake for."""
+    match run.wake:
+        case Wake.START:
+            handler = workflow.start_handler
+            assert handler is not None
+            return StepCall(handler.name, run.read, handler, input=run.input)
+        case Wake.STEP:
+            return _step(workflow, run, run.next_step or "")
+        case Wake.TIMEOUT if run.wait_step is not None:
+            return _step(workflow, run, run.wait_step)
+        case Wake.TIMEOUT:
+            return _failed(
+                run,
+                "wait",
+                Cause.WAIT_TIMED_OUT,
+                ErrorDetails(
+                    type="TimeoutError", message="wait timed out without an on_timeout step"
+                ),
+                row_kind="wait.timed_out",
+            )
+        case Wake.EVENT:
+            return _message(workflow, run)
+        case Wake.CANCEL:
+            body = {"reason": None if run.cancel_reason is None else _quoted(run.cancel_reason)}
+            return StepCall(
+                run.next_step or "",
+                run.read,
+                ending=stopped(Cause.CANCEL_TAKES_EFFECT),
+                row_kind="run.cancelled",
+                body=dict(body),
+            )
+        case Wake.RUN_TIMEOUT:
+            return StepCall(
+                run.next_step or "",
+                run.read,
+                ending=stopped(Cause.RUN_TIMEOUT),
+                row_kind="run.timeout",
+            )
+
+
+def _step(workflow: Workflow, run: HeldRun, name: str) -> StepCall:
+    start = workflow.start_handler
+    handler = workflow.steps.get(name)
+    if handler is None and start is not None and start.name == name:
+        return StepCall(name, run.read, start, input=run.input)
+    if handler is None:
+        return _unknown(run, "step", name)
+    return StepCall(name, run.read, handler)
+
+
+def _message(workflow: Workflow, run: HeldRun) -> StepCall:
+    message = run.message
+    assert message is not None
+    if message.kind == "child":
+        handler = workflow.steps.get(message.name)
+        if handler is None:
+            return _unknown(run, "step", message.name, message.no)
+        return StepCall(
+            message.name,
+            message.no,
+            handler,
+            payload=message.payload,
+            input=message.payload,
+            is_child=True,
+        )
+    handler = workflow.events.get(message.name)
+    if handler is None:
+        return StepCall(
+            message.name,
+            message.no,
+            payload=message.payload,
+            ending=still_waiting(),
+            row_kind="event.unhandled",
+        )
+    return StepCall(
+        message.name, message.no, handler, payload=message.payload, input=message.payload
+    )
+
+
+def _unknown(run: HeldRun, what: str, name: str, read: int | None = None) -> StepCall:
+    return _failed(
+        run,
+        name,
+        Cause.STEP_FAILED,
+        ErrorDetails(
+            type="LookupError",
+            message=f"workflow {run.wf_type!r} has no {what} {name!r} in this worker's code: was "
+            "it renamed or removed while runs were open?",
+        ),
+        read=read,
+    )
+
+
+def _failed(
+    run: HeldRun,
+    name: str,
+    cause: Cause,
+    details: ErrorDetails,
+    *,
+    row_kind: str = "step.failed",
+    read: int | None = None,
+) -> StepCall:
+    error = details_to_json(details, Codec())
+    ending = stopped(cause)
+    ending.error = recorded_as(step=_quoted(name), error=error)
+    return StepCall(
+        name,
+        run.read if read is None else read,
+        ending=ending,
+        row_kind=row_kind,
+        body={"error": error},
+    )
+
+
+def _quoted(text: str) -> str:
+    return Codec().encode(text)

@@ -1,0 +1,354 @@
+"""``@task``: a function whose outcome is committed before its caller sees it.
+
+Inside a step a call is an operation: it runs once, and every later replay of the step gives the
+recorded outcome. Anywhere else the decorated function is just the function.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from time import monotonic
+from typing import Any, ParamSpec, TypeVar, cast, overload
+
+from grctl.engine.codec import is_plain
+from grctl.engine.exceptions import capture, details_from_json, details_to_json, restore
+from grctl.engine.identity import Branch
+from grctl.engine.replay import Recorded
+from grctl.engine.retry import next_delay_ms
+from grctl.models.directive import RetryPolicy
+from grctl.worker.branches import current_branch
+from grctl.worker.scope import CANCEL_ASKED, Scope, recorded_as, wait_for
+
+__all__ = ["task"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+ONCE = RetryPolicy()
+
+
+@dataclass(slots=True, eq=False)
+class TaskSpec:
+    """What is known of a task function; read once, when it is decorated."""
+
+    fn: Callable[..., Any]
+    name: str
+    policy: RetryPolicy
+    timeout: float | None
+    is_async: bool
+    parameters: tuple[str, ...]
+    signature: inspect.Signature
+    takes_any: bool
+    _returns: Any = None
+
+    def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+        """The arguments by name, as they are recorded. TypeError where they do not fit."""
+        if not self.takes_any and len(args) <= len(self.parameters):
+            bound = dict(zip(self.parameters, args, strict=False))
+            if not kwargs:
+                return bound
+            if not bound.keys() & kwargs.keys():
+                return bound | kwargs
+        return dict(self.signature.bind(*args, **kwargs).arguments)
+
+    @property
+    def returns(self) -> Any:
+        """The return annotation, resolved at first use; Any where there is none."""
+        if self._returns is None:
+            hints = inspect.get_annotations(self.fn, eval_str=False)
+            if isinstance(hints.get("return", None), str):
+                hints = _resolved(self.fn)
+            self._returns = (hints.get("return", Any),)
+        return self._returns[0]
+
+
+def _resolved(fn: Callable[..., Any]) -> dict[str, Any]:
+    """Annotations that are strings, evaluated with the function's closure at hand."""
+    names = inspect.getclosurevars(fn).nonlocals
+    try:
+        return inspect.get_annotations(fn, locals=dict(names), eval_str=True)
+    except NameError as error:
+        raise TypeError(
+            f"task {fn.__qualname__!r}: its annotations name {error.name!r}, which cannot be "
+            "resolved where the task is defined. Import it at run time, or annotate otherwise"
+        ) from error
+
+
+@overload
+def task(fn: Callable[P, Awaitable[R]], /) -> Callable[P, Awaitable[R]]: ...
+@overload
+def task(fn: Callable[P, R], /) -> Callable[P, Awaitable[R]]: ...
+@overload
+def task(
+    *,
+    retry_policy: RetryPolicy | None = None,
+    timeout: timedelta | None = None,
+    name: str | None = None,
+) -> _Decorator: ...
+def task(
+    fn: Callable[..., Any] | None = None,
+    /,
+    *,
+    retry_policy: RetryPolicy | None = None,
+    timeout: timedelta | None = None,
+    name: str | None = None,
+) -> Any:
+    """Mark a function as a task: a side effect that is recorded, and not repeated once it is.
+
+    ``@task`` alone makes one attempt. ``retry_policy`` says when a failed attempt is followed by
+    another; each failed one is committed before the next begins. ``timeout`` bounds one attempt
+    (default: none; the step's own timeout holds). ``name`` is the recorded name (default: the
+    function's); history finds the task by it, so it must not change while runs are open.
+
+    An ``async def`` runs in the step's event loop, a plain ``def`` in a thread; both are awaited.
+    The result comes back converted to the return annotation, the first time as in a replay.
+    TypeError for what is no function, ValueError for a timeout that is not positive.
+    """
+    if fn is not None:
+        return _decorate(fn, ONCE, None, None)
+    if timeout is not None and timeout <= timedelta(0):
+        raise ValueError(f"a task's timeout must be positive, not {timeout}")
+    seconds = None if timeout is None else timeout.total_seconds()
+    return functools.partial(_decorate, policy=retry_policy or ONCE, timeout=seconds, name=name)
+
+
+class _Decorator:
+    """What ``task(...)`` returns, for type checkers."""
+
+    @overload
+    def __call__(self, fn: Callable[P, Awaitable[R]], /) -> Callable[P, Awaitable[R]]: ...
+    @overload
+    def __call__(self, fn: Callable[P, R], /) -> Callable[P, Awaitable[R]]: ...
+    def __call__(self, fn: Callable[..., Any], /) -> Callable[..., Awaitable[Any]]:
+        raise NotImplementedError  # pragma: no cover - only for type checkers
+
+
+def _decorate(
+    fn: Callable[..., Any], policy: RetryPolicy, timeout: float | None, name: str | None
+) -> Callable[..., Any]:
+    if not callable(fn) or isinstance(fn, type):
+        raise TypeError(f"@task marks functions, not {fn!r}")
+    signature = inspect.signature(fn)
+    kinds = {parameter.kind for parameter in signature.parameters.values()}
+    spec = TaskSpec(
+        fn=fn,
+        name=name or getattr(fn, "__name__", type(fn).__name__),
+        policy=policy,
+        timeout=timeout,
+        is_async=inspect.iscoroutinefunction(fn),
+        parameters=tuple(signature.parameters),
+        signature=signature,
+        takes_any=bool(kinds & {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.KEYWORD_ONLY}),
+    )
+
+    @functools.wraps(fn)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        branch = current_branch()
+        if branch is None:
+            return fn(*args, **kwargs)
+        # The key is taken now, not when the coroutine first runs: gather() and wait() start
+        # their coroutines in an order that is theirs.
+        return _perform(branch, branch.next_key(), spec, args, kwargs)
+
+    if spec.is_async and hasattr(inspect, "markcoroutinefunction"):
+        inspect.markcoroutinefunction(call)
+    return call
+
+
+async def _perform(
+    branch: Branch, key: str, spec: TaskSpec, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    """A task call in a step: its recorded outcome, or attempts until there is one."""
+    scope = cast("Scope", branch.scope)
+    text = scope.codec.encode(spec.bind(args, kwargs), what=f"input of task {spec.name!r}")
+    recorded = scope.ask(key, "task", spec.name, text)
+    if recorded is None:
+        call = _Call(branch, key, spec, args, kwargs, text)
+    elif recorded.outcome is not None:
+        return await _recorded_outcome(scope, recorded, spec)
+    else:
+        call = _Call(branch, key, spec, args, kwargs, None if recorded.rows else text)
+        if not await call.resume(recorded):
+            raise asyncio.CancelledError
+    return await call.run()
+
+
+async def _recorded_outcome(scope: Scope, recorded: Recorded, spec: TaskSpec) -> Any:
+    outcome = recorded.outcome
+    assert outcome is not None
+    await scope.turn(recorded)
+    if outcome.kind == "task.completed":
+        return scope.codec.decode(outcome.body or "null", spec.returns)
+    if outcome.kind == "task.cancelled":
+        raise asyncio.CancelledError
+    raise restore(details_from_json(outcome.body or "{}"))
+
+
+class _Call:
+    """A task call that is made for real."""
+
+    __slots__ = (
+        "args", "attempt", "began", "branch", "key", "kwargs", "noted", "place", "scope", "spec",
+        "text",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        branch: Branch,
+        key: str,
+        spec: TaskSpec,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        text: str | None,
+    ) -> None:
+        self.branch = branch
+        self.scope = cast("Scope", branch.scope)
+        self.key = key
+        self.spec = spec
+        self.args = args
+        self.kwargs = kwargs
+        self.text = text
+        self.attempt = 1
+        self.place = self.scope.run.last_seq
+        self.began = 0.0
+        self.noted = False
+
+    async def resume(self, recorded: Recorded) -> bool:
+        """Go on where a lost worker stopped: at which attempt, with what is left of its backoff.
+
+        False if the step's code cancelled the call while it waited.
+        """
+        failed = recorded.failed_attempts
+        if not failed:
+            return True
+        last = failed[-1]
+        self.attempt = (last.attempt or 1) + 1
+        delay_ms = self.scope.codec.decode(last.body or "{}")["next_retry_delay_ms"]
+        return await self._pause(max(0.0, delay_ms / 1000 - last.age), monotonic())
+
+    async def run(self) -> Any:
+        """Attempts until one succeeds or none is left; the outcome is committed first."""
+        scope, spec = self.scope, self.spec
+        while True:
+            began = self.began = monotonic()
+            scope.active[self.key] = self
+            scope.bodies += 1
+            self.branch.inside = True
+            error: Exception | None = None
+            try:
+                result = await self._body()
+            except asyncio.CancelledError:
+                self.branch.inside = False
+                await self._cancelled(began)
+                raise
+            except Exception as raised:  # noqa: BLE001 - whatever a task raises is its outcome
+                error = raised
+            finally:
+                self.branch.inside = False
+                scope.bodies -= 1
+                scope.active.pop(self.key, None)
+            if scope.is_closed:
+                raise asyncio.CancelledError
+            if error is None:
+                try:
+                    return await self._completed(result, began)
+                except _UnrecordableError as unrecordable:
+                    error = unrecordable.error
+            delay_ms = next_delay_ms(spec.policy, error, self.attempt, random.random())  # noqa: S311 - jitter
+            if delay_ms is None:
+                await self._failed(error, began)
+                raise error
+            await self._attempt_failed(error, delay_ms, began)
+            self.attempt += 1
+            if not await self._pause(delay_ms / 1000, began):
+                raise asyncio.CancelledError
+
+    async def _body(self) -> Any:
+        spec = self.spec
+        if not spec.is_async:
+            body: Awaitable[Any] = self.scope.in_thread(spec.fn, self.args, self.kwargs)
+        else:
+            body = spec.fn(*self.args, **self.kwargs)
+        if spec.timeout is None:
+            return await body
+        try:
+            async with asyncio.timeout(spec.timeout) as limit:
+                return await body
+        except TimeoutError as error:
+            if not limit.expired():
+                raise
+            raise TimeoutError(
+                f"task {spec.name!r} did not end within its timeout of {spec.timeout:g} s"
+            ) from error
+
+    async def _pause(self, seconds: float, began: float) -> bool:
+        """Sit out a backoff; a cancel request of the run ends it early. False: cancelled."""
+        try:
+            await self.scope.pause(seconds)
+        except asyncio.CancelledError:
+            await self._cancelled(began)
+            return False
+        return True
+
+    def _record(self, kind: str, body: str | None, began: float | None) -> Any:
+        text, self.text = self.text, None  # the input is in the first row of a call
+        return self.scope.run.record(
+            kind,
+            op=self.key,
+            name=self.spec.name,
+            place=self.place,
+            attempt=self.attempt,
+            micros=None if began is None else int((monotonic() - began) * 1_000_000),
+            input=text,
+            body=body,
+        )
+
+    def note_start(self) -> None:
+        """It takes long: let its start be seen before its end."""
+        self.noted = True
+        self._record("task.started", None, None)
+
+    async def _completed(self, result: Any, began: float) -> Any:
+        codec = self.scope.codec
+        try:
+            body = codec.encode(result, what=f"result of task {self.spec.name!r}")
+        except ValueError as error:
+            raise _UnrecordableError(error) from None
+        await wait_for(self._record("task.completed", body, began), self.scope)
+        return result if is_plain(result) else codec.decode(body, self.spec.returns)
+
+    async def _failed(self, error: Exception, began: float) -> None:
+        body = details_to_json(capture(error), self.scope.codec)
+        await wait_for(self._record("task.failed", body, began), self.scope)
+
+    async def _attempt_failed(self, error: Exception, delay_ms: int, began: float) -> None:
+        body = recorded_as(
+            error=details_to_json(capture(error), self.scope.codec),
+            next_retry_delay_ms=str(delay_ms),
+            max_attempts=str(self.spec.policy.max_attempts),
+        )
+        await wait_for(self._record("task.attempt_failed", body, began), self.scope)
+
+    async def _cancelled(self, began: float) -> None:
+        """Record a cancellation that the step's own code made; one by the engine is none."""
+        if self.scope.is_closed:
+            return
+        current = asyncio.current_task()
+        asked = current is not None and current.cancelling() > 0
+        await wait_for(
+            self._record("task.cancelled", CANCEL_ASKED if asked else "{}", began), self.scope
+        )
+
+
+class _UnrecordableError(Exception):
+    """A result that cannot be recorded; ``error`` says why."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(error)
+        self.error = error

@@ -1,0 +1,69 @@
+"""The loop that watches what runs: timeouts, long tasks, steps that do not stop."""
+
+from __future__ import annotations
+
+import asyncio
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from grctl.worker.executor import Executor, Interrupt
+
+if TYPE_CHECKING:
+    from grctl.worker.worker import Worker
+
+__all__ = ["Watch"]
+
+TICK_SECONDS = 0.1
+"""The precision of step and run timeouts."""
+LONG_TASK_SECONDS = 1.0
+"""A task that runs for longer has its start recorded, so that operators see it."""
+GRACE_SECONDS = 5.0
+"""How long a step that was stopped may take to end, before it is left to itself."""
+
+
+class Watch:
+    """Watches a worker's executors. One loop for all: a timer for each step would cost more."""
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+        self._stopped_at: dict[Executor, float] = {}
+
+    async def run(self) -> None:
+        """Watch until cancelled; asleep while nothing runs."""
+        last = monotonic()
+        while True:
+            await self._worker.has_runs.wait()
+            await asyncio.sleep(TICK_SECONDS)
+            now = monotonic()
+            # A stall of the loop is no step's fault alone: at most a second counts.
+            self._tick(now, min(now - last, 1.0))
+            last = now
+
+    def _tick(self, now: float, passed: float) -> None:
+        sleeping = 0
+        for executor in list(self._worker.executors.values()):
+            scope = executor.run.scope
+            if executor.interrupted is not None:
+                self._check_stopped(executor, now)
+            elif scope is None or scope.is_closed:
+                continue
+            elif scope.is_sleeping:
+                sleeping += 1
+            elif executor.step_time_left is not None:
+                executor.step_time_left -= passed
+                if executor.step_time_left <= 0:
+                    executor.interrupt(Interrupt.TIMEOUT)
+            if executor.run_ends_at is not None and now >= executor.run_ends_at:
+                executor.interrupt(Interrupt.RUN_TIMEOUT)
+            if scope is not None and scope.active:
+                for call in list(scope.active.values()):
+                    if not call.noted and now - call.began > LONG_TASK_SECONDS:
+                        call.note_start()
+        self._worker.sleeping = sleeping
+
+    def _check_stopped(self, executor: Executor, now: float) -> None:
+        since = self._stopped_at.setdefault(executor, now)
+        if now - since > GRACE_SECONDS and executor.run.scope is not None:
+            self._worker.abandon(executor)
+        for gone in [e for e in self._stopped_at if e.run.run_id not in self._worker.executors]:
+            del self._stopped_at[gone]

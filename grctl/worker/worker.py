@@ -1,0 +1,403 @@
+"""The worker: claims runs of its workflow types and executes their steps. Stateless; run as many
+as you like, on any hosts.
+
+It lives in *terms*: one registration with one lease and one journal each. A worker that was
+declared dead (stopped for longer than its lease, cut off) drops what it held, unrecorded, and
+begins a new term.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import os
+import random
+import socket
+from collections.abc import Iterable
+from typing import Any
+from uuid import UUID, uuid4
+
+from grctl.client.connection import Connection
+from grctl.engine.codec import Codec
+from grctl.errors import ConfigurationError, LeaseLostError
+from grctl.ids import new_run_id
+from grctl.log import get_logger
+from grctl.postgres.journal import Journal
+from grctl.postgres.migrations import check
+from grctl.workflow.workflow import Workflow
+from grctl.worker import branches
+from grctl.worker.claims import Claims
+from grctl.worker.clock import DatabaseClock
+from grctl.worker.executor import Executor, Interrupt
+from grctl.worker.lease import LeaseKeeper
+from grctl.worker.run import HeldRun, Message
+from grctl.worker.signals import Signals
+from grctl.worker.watch import Watch
+
+__all__ = ["Worker"]
+
+log = get_logger("grctl.worker")
+
+STOP_GRACE_SECONDS = 5.0
+"""What a step gets to unwind, after it was cancelled at a stop."""
+
+
+class Worker:
+    """Executes runs of ``workflows`` until stopped.
+
+    ``connection`` is an open ``Connection``; its settings hold for the worker too.
+    ``workflow_logger`` is where ``ctx.logger`` writes (default: the logger ``grctl.workflow``).
+    ``concurrency`` is how many runs are in flight at most (default: the setting, 500).
+    ``codec`` adds types to what can be recorded.
+
+    ValueError for no workflow, two of one type, or one without a start handler.
+    """
+
+    def __init__(
+        self,
+        workflows: Iterable[Workflow],
+        connection: Connection,
+        workflow_logger: logging.Logger | None = None,
+        concurrency: int | None = None,
+        codec: Codec | None = None,
+        name: str | None = None,
+    ) -> None:
+        self.workflows = _by_type(workflows)
+        self.database = connection.database
+        self.settings = connection.database.settings
+        self.concurrency = self.settings.concurrency if concurrency is None else concurrency
+        if self.concurrency < 1:
+            raise ValueError(f"concurrency must be at least 1, not {self.concurrency}")
+        self.codec = codec or connection.codec
+        self.workflow_logger = workflow_logger or logging.getLogger("grctl.workflow")
+        self.worker_name = name or self.settings.worker_name or _name_for(self.workflows)
+        self.worker_id = f"{self.worker_name}.{uuid4().hex[:8]}@{socket.gethostname()}"
+        self.fraction = random.random
+        self.executors: dict[UUID, Executor] = {}
+        self.has_runs = asyncio.Event()
+        self.sleeping = 0
+        self.clock: DatabaseClock
+        self.journal: Journal
+        self._claims: Claims | None = None
+        self._worker_no = 0
+        self._ready = asyncio.Event()
+        self._stopping = asyncio.Event()
+        self._fenced = asyncio.Event()
+        self._stopped = asyncio.Event()
+        self._all_done = asyncio.Event()
+        self._all_done.set()
+        self._shutdown_timeout = self.settings.shutdown_seconds
+        self._started = False
+
+    # --- life ---------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Work until ``stop()``. Blocks; ``run`` is the same.
+
+        DatabaseNotMigratedError or DatabaseTooNewError before anything is done, if the database
+        is not at this version.
+        """
+        if self._started:
+            raise RuntimeError("a worker is started once; make another")
+        self._started = True
+        branches.install(asyncio.get_running_loop())
+        try:
+            async with self.database.pool.acquire() as connection:
+                await check(connection, self.database.schema)
+                self.clock = DatabaseClock(await connection.fetchval("select now()"))
+            await self._register_types()
+            while not self._stopping.is_set():
+                await self._term()
+        finally:
+            self._stopped.set()
+
+    run = start
+
+    async def wait_until_ready(self) -> None:
+        """Until the worker is registered, listens, and has looked for work once."""
+        await self._ready.wait()
+
+    async def stop(self, shutdown_timeout: float | None = None) -> None:
+        """Claim no more, let running steps end, and return when all is done.
+
+        Steps that have not ended after ``shutdown_timeout`` seconds (default: the setting
+        ``shutdown_seconds``, 30) are cancelled, unrecorded, and their runs given back at once.
+        Called again, with 0 for instance, it shortens the wait.
+        """
+        if shutdown_timeout is not None:
+            self._shutdown_timeout = shutdown_timeout
+            self._all_done.set()  # whoever waits looks at the new limit
+        self._stopping.set()
+        if self._started:
+            await self._stopped.wait()
+
+    async def _term(self) -> None:
+        """From a registration until the worker is stopped or declared dead."""
+        self._fenced.clear()
+        self._worker_no = await self.database.patiently("registering", self._register)
+        self.journal = Journal(self.database, self._worker_no, self._fenced.set)
+        self.journal.in_flight = lambda: len(self.executors)
+        lease = LeaseKeeper(self.database, self._worker_no, self.worker_id, self.journal_fence)
+        claims = self._claims = Claims(self, self._worker_no)
+        signals = Signals(self)
+        lease.start()
+        background = [
+            asyncio.ensure_future(part)
+            for part in (self.journal.run(), signals.run(), Watch(self).run(), claims.run())
+        ]
+        try:
+            await signals.until_listening()
+            self._ready.set()
+            log.info(
+                "worker ready",
+                worker=self.worker_id,
+                worker_no=self._worker_no,
+                workflows=sorted(self.workflows),
+                concurrency=self.concurrency,
+                lease_seconds=self.settings.lease_seconds,
+                pid=os.getpid(),
+            )
+            await self._until_over(background)
+            background[-1].cancel()
+            if not self._fenced.is_set():
+                await self._drain()
+            self._drop_all(Interrupt.LOST)
+        finally:
+            self._claims = None
+            for part in background:
+                part.cancel()
+            await asyncio.gather(*background, return_exceptions=True)
+            await lease.stop()
+        if self._stopping.is_set():
+            await self._sign_off()
+
+    async def _until_over(self, background: list[asyncio.Future[Any]]) -> None:
+        """Until stopped or fenced; a background loop that fails ends the worker."""
+        stopping = asyncio.ensure_future(self._stopping.wait())
+        fenced = asyncio.ensure_future(self._fenced.wait())
+        try:
+            done, _ = await asyncio.wait(
+                [stopping, fenced, *background], return_when=asyncio.FIRST_COMPLETED
+            )
+            for part in background:
+                if part in done:
+                    part.result()
+        finally:
+            stopping.cancel()
+            fenced.cancel()
+
+    async def _drain(self) -> None:
+        """Let running steps end; cancel and give back those that do not in time."""
+        log.info("worker draining", worker=self.worker_id, runs=len(self.executors))
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        while self.executors:
+            left = began + self._shutdown_timeout - loop.time()
+            if left <= 0 or self._fenced.is_set():
+                break
+            self._all_done.clear()
+            try:
+                async with asyncio.timeout(left):
+                    await self._all_done.wait()
+            except TimeoutError:
+                break
+        self._drop_all(Interrupt.STOP)
+        try:
+            async with asyncio.timeout(STOP_GRACE_SECONDS):
+                while self.executors:
+                    self._all_done.clear()
+                    await self._all_done.wait()
+                await self.journal.flush()
+        except TimeoutError:
+            log.error("steps do not stop", worker=self.worker_id, runs=len(self.executors))
+        self.journal.fence()
+
+    def _drop_all(self, why: Interrupt) -> None:
+        for executor in list(self.executors.values()):
+            executor.interrupt(why)
+
+    async def _sign_off(self) -> None:
+        """The lease ends now, and what is still held is due at once for others."""
+        try:
+            async with asyncio.timeout(STOP_GRACE_SECONDS):
+                await self.database.fetchval("leases", "stop", self._worker_no)
+        except Exception as error:  # noqa: BLE001 - the lease runs out by itself
+            log.warning("worker not signed off", worker=self.worker_id, error=repr(error)[:300])
+        log.info("worker stopped", worker=self.worker_id)
+
+    def journal_fence(self) -> None:
+        """The lease is lost: nothing more may be recorded in this term."""
+        self.journal.fence()
+
+    async def _register(self) -> int:
+        number = await self.database.fetchval(
+            "leases",
+            "register",
+            self.worker_id,
+            self.worker_name,
+            sorted(self.workflows),
+            self.concurrency,
+            self.settings.lease_seconds,
+            self.settings.writers,
+        )
+        return int(number)
+
+    async def _register_types(self) -> None:
+        for workflow in self.workflows.values():
+            await self.database.fetch(
+                "types",
+                "register",
+                workflow.workflow_type,
+                workflow.start_step_name,
+                sorted({workflow.start_step_name or "", *workflow.step_names}),
+                sorted(workflow.event_names),
+                sorted(workflow.query_names),
+                sorted(workflow.update_names),
+            )
+
+    # --- runs ---------------------------------------------------------------------------------
+
+    @property
+    def worker_no(self) -> int:
+        """The number of the present registration."""
+        return self._worker_no
+
+    @property
+    def free_slots(self) -> int:
+        """How many runs may be claimed now. One that only sleeps takes no slot."""
+        if self._stopping.is_set() or self._fenced.is_set():
+            return 0
+        return self.concurrency - len(self.executors) + self.sleeping
+
+    def execute(self, run: HeldRun) -> None:
+        """Set a claimed run going."""
+        executor = Executor(self, run, self.workflows[run.wf_type])
+        self.executors[run.run_id] = executor
+        self.has_runs.set()
+        executor.task = branches.start(
+            asyncio.get_running_loop(), executor.execute(), f"run {run.run_id}"
+        )
+        executor.task.add_done_callback(lambda task: self._ended(executor, task))
+
+    def abandon(self, executor: Executor) -> None:
+        """Go on without a step that does not stop."""
+        end = executor.abandon()
+        if end is None:
+            self._forget(executor)
+        else:
+            end.add_done_callback(lambda _: self._forget(executor))
+
+    def _ended(self, executor: Executor, task: asyncio.Task[Any]) -> None:
+        if not executor.is_abandoned:
+            self._forget(executor)
+        if task.cancelled():
+            return
+        error = task.exception()
+        if error is not None and not isinstance(error, LeaseLostError):
+            log.error("executor failed", **executor.ids, exc_info=error)
+            # Ours by a defect only. Its run must not be held for ever by a worker that lives on.
+            asyncio.ensure_future(self.give_back(executor.run))
+
+    def _forget(self, executor: Executor) -> None:
+        if self.executors.get(executor.run.run_id) is executor:
+            del self.executors[executor.run.run_id]
+        if not self.executors:
+            self.has_runs.clear()
+            self._all_done.set()
+        if self._claims is not None:
+            self._claims.call()
+
+    def parked(self, seconds: float | None) -> None:
+        """A run of ours waits; by itself it is due in so many seconds."""
+        if self._claims is not None and seconds is not None:
+            self._claims.note_timer(seconds)
+
+    def called(self) -> None:
+        """There may be something to claim."""
+        if self._claims is not None:
+            self._claims.call()
+
+    async def poll(self) -> None:
+        """What a missed notification would have told: cancels of runs that are held."""
+        if not self.executors:
+            return
+        rows = await self.database.patiently(
+            "looking for cancels",
+            lambda: self.database.fetch("runs", "requested_cancels", self._worker_no),
+        )
+        for row in rows:
+            executor = self.executors.get(row["run_id"])
+            if executor is not None:
+                executor.request_cancel()
+
+    async def give_back(self, run: HeldRun) -> None:
+        """Make a held run due for others."""
+        await self.database.patiently(
+            "giving a run back",
+            lambda: self.database.fetch(
+                "runs", "release", self._worker_no, [run.run_id], [run.epoch]
+            ),
+        )
+
+    async def load_messages(self, runs: list[HeldRun]) -> None:
+        """Read the oldest message of each run's inbox."""
+        rows = await self.database.patiently(
+            "reading inboxes",
+            lambda: self.database.fetch(
+                "inbox", "oldest", [r.run_id for r in runs], [r.read for r in runs]
+            ),
+        )
+        by_run = {row["run_id"]: row for row in rows}
+        for run in runs:
+            row = by_run[run.run_id]
+            run.message = Message(
+                row["no"], row["kind"], row["name"], row["payload"], row["message_id"]
+            )
+
+    async def oldest_message(self, run: HeldRun) -> Message:
+        """The oldest message of a run's inbox."""
+        await self.load_messages([run])
+        assert run.message is not None
+        return run.message
+
+    async def load_store(self, run_id: UUID) -> dict[str, str]:
+        """A run's store, as JSON texts."""
+        rows = await self.database.patiently(
+            "reading a store", lambda: self.database.fetch("store", "all", run_id)
+        )
+        return {row["key"]: row["value"] for row in rows}
+
+    def successor(self, run: HeldRun, input_text: str) -> dict[str, Any]:
+        """The start that follows ``run`` by continue_as_new."""
+        return {
+            "run_id": str(new_run_id()),
+            "wf_id": run.wf_id,
+            "wf_type": run.wf_type,
+            "input": input_text,
+            "timeout_ms": None,
+            "parent": str(run.run_id),
+        }
+
+
+def _by_type(workflows: Iterable[Workflow]) -> dict[str, Workflow]:
+    found: dict[str, Workflow] = {}
+    for workflow in workflows:
+        if not isinstance(workflow, Workflow):
+            raise ConfigurationError(f"a worker executes Workflow objects, not {workflow!r:.100}")
+        workflow.validate()
+        if workflow.workflow_type in found and found[workflow.workflow_type] is not workflow:
+            raise ValueError(f"two workflows have the type {workflow.workflow_type!r}")
+        found[workflow.workflow_type] = workflow
+    if not found:
+        raise ValueError("a worker needs at least one workflow")
+    return found
+
+
+def _name_for(types: Iterable[str]) -> str:
+    """The same name for the same set of types."""
+    names = sorted(types)
+    if len(names) == 1 and names[0].isascii() and len(names[0]) <= 40 and names[0].isprintable():
+        return names[0]
+    digest = hashlib.sha256("\n".join(names).encode()).hexdigest()
+    return f"worker-{digest[:8]}"

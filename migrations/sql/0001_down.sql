@@ -1,0 +1,22 @@
+-- Everything but the schema itself, which holds the version table.
+drop function grctl.terminate_run(uuid, text);
+drop function grctl.cancel_run(uuid, text);
+drop function grctl.lock_run(uuid);
+drop function grctl.release_runs(bigint, uuid[], integer[]);
+drop function grctl.take_over();
+drop function grctl.release_worker(bigint, text);
+drop function grctl.commit_batch;
+drop function grctl.after_end(uuid[]);
+drop function grctl.deliver(uuid[], text[], text[], text[], uuid[]);
+drop function grctl.start_runs;
+drop function grctl.notify_ended(uuid[]);
+drop function grctl.notify_types(text[]);
+drop table grctl.closings;
+drop table grctl.inbox;
+drop table grctl.store;
+drop table grctl.events;
+drop table grctl.runs;
+drop table grctl.writers;
+drop table grctl.workers;
+drop table grctl.workflow_types;
+drop function grctl.now();

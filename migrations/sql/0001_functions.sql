@@ -1,0 +1,595 @@
+-- What has to be several statements in one round trip. Inside a function each statement takes
+-- a fresh snapshot, so that what follows a lock sees everything committed before that lock was
+-- had. (In one statement with many CTEs it would not: they all share the first snapshot.)
+--
+-- Lock order, everywhere: a worker's row, its writers' rows, then runs by run_id.
+
+
+-- Wakes whoever serves these types. One NOTIFY, whatever their number; a list too long for a
+-- payload wakes everybody.
+create function grctl.notify_types(p_types text[]) returns void
+language sql
+as $$
+    select pg_notify('grctl.wake', case when octet_length(list) < 7900 then list else '*' end)
+    from (select string_agg(distinct t, E'\n') as list from unnest(p_types) as t) as s
+    where list is not null;
+$$;
+
+
+-- Tells waiters which runs have ended: as few NOTIFYs as their payload allows.
+create function grctl.notify_ended(p_runs uuid[]) returns void
+language sql
+as $$
+    select pg_notify('grctl.done', string_agg(replace(run::text, '-', ''), ','))
+    from unnest(p_runs) with ordinality as r(run, n)
+    group by n / 230;
+$$;
+
+
+-- Starts runs: all new ones in one insert. A start sent again (same run_id) is answered as the
+-- first was, so that a client may repeat it after a lost connection.
+create function grctl.start_runs(
+    p_run uuid[], p_wf_id text[], p_wf_type text[], p_input text[], p_timeout_ms bigint[],
+    p_parent uuid[], p_parent_step text[], p_policy text[]
+) returns table (started_run uuid, answer text)
+language plpgsql
+as $$
+begin
+    return query
+    with item as (
+        select *
+        from unnest(p_run, p_wf_id, p_wf_type, p_input, p_timeout_ms, p_parent, p_parent_step, p_policy)
+            as i(run_id, wf_id, wf_type, input, timeout_ms, parent, parent_step, policy)
+    ),
+    put as (
+        insert into grctl.runs (
+            run_id, wf_id, wf_type, status, wake_at, input, deadline_at,
+            parent_run_id, parent_step, parent_close_policy)
+        select
+            i.run_id, i.wf_id, i.wf_type, 'scheduled', grctl.now(), i.input::json,
+            grctl.now() + i.timeout_ms * interval '1 millisecond',
+            i.parent, i.parent_step, i.policy
+        from item i
+        join grctl.workflow_types w on w.wf_type = i.wf_type
+        order by i.run_id
+        on conflict do nothing
+        returning run_id
+    )
+    select i.run_id,
+        case
+            when p.run_id is not null then 'started'
+            when r.run_id is not null then 'started'
+            when w.wf_type is null then 'unregistered'
+            else 'running'
+        end
+    from item i
+    left join put p on p.run_id = i.run_id
+    left join grctl.runs r on r.run_id = i.run_id
+    left join grctl.workflow_types w on w.wf_type = i.wf_type;
+
+    -- A needless wake does no harm.
+    perform grctl.notify_types(p_wf_type);
+end;
+$$;
+
+
+-- Puts messages into inboxes, in the order given, and wakes the runs that wait. Whoever sends
+-- to more than one run holds their locks already. An ended run takes nothing: returned are the
+-- places (from 1) of those that were delivered.
+create function grctl.deliver(
+    p_to uuid[], p_kind text[], p_name text[], p_payload text[], p_message uuid[]
+) returns setof integer
+language plpgsql
+as $$
+declare
+    v_woken text[];
+    v_places integer[];
+begin
+    with item as (
+        select i.*, row_number() over (partition by i.to_run order by i.place) as k
+        from unnest(p_to, p_kind, p_name, p_payload, p_message) with ordinality
+            as i(to_run, kind, name, payload, message_id, place)
+    ),
+    bumped as (
+        -- The row lock orders senders and the run's own step end: whoever comes second
+        -- sees the other's inbox_tail or the other's status.
+        update grctl.runs r
+        set inbox_tail = r.inbox_tail + c.n,
+            wake_at = case
+                when r.owner is null and r.status = 'waiting' and r.wake_at <= grctl.now() then r.wake_at
+                when r.owner is null and r.status = 'waiting' then grctl.now()
+                else r.wake_at
+            end
+        from (select to_run, count(*)::integer as n from item group by to_run) as c
+        where r.run_id = c.to_run and r.ended_at is null
+        returning r.run_id, r.wf_type, r.inbox_tail - c.n as tail,
+            r.owner is null and r.status = 'waiting' as woken
+    ),
+    put as (
+        insert into grctl.inbox (run_id, no, kind, name, payload, message_id)
+        select b.run_id, b.tail + i.k, i.kind, i.name, i.payload::json, i.message_id
+        from bumped b
+        join item i on i.to_run = b.run_id
+    )
+    select
+        array_agg(distinct b.wf_type) filter (where b.woken),
+        array_agg(i.place::integer order by i.place)
+    into v_woken, v_places
+    from bumped b
+    join item i on i.to_run = b.run_id;
+
+    perform grctl.notify_types(v_woken);
+    return query select unnest(v_places);
+end;
+$$;
+
+
+-- What ends with a run: its parent is told, and its waiters. Called in the transaction
+-- that ended it.
+create function grctl.after_end(p_ended uuid[]) returns void
+language plpgsql
+as $$
+begin
+    perform grctl.deliver(
+        array_agg(r.parent_run_id), array_agg('child'::text), array_agg(r.parent_step),
+        array_agg(json_build_object(
+            'run_id', r.run_id, 'wf_id', r.wf_id, 'wf_type', r.wf_type, 'status', r.status,
+            'result', r.result, 'error', r.error)::text),
+        array_agg(r.run_id))
+    from grctl.runs r
+    where r.run_id = any(p_ended) and r.parent_step is not null and r.status <> 'continued'
+    having count(*) > 0;
+
+    insert into grctl.closings (run_id, policy)
+    select c.run_id, c.parent_close_policy
+    from grctl.runs c
+    where c.parent_run_id = any(p_ended) and c.ended_at is null and c.parent_close_policy <> 'abandon'
+    on conflict do nothing;
+
+    perform grctl.notify_ended(p_ended);
+end;
+$$;
+
+
+-- A worker's batch: everything its runs have to record, in one transaction and one round trip.
+--
+--   e_*  history rows        t_*  transitions (a step's end)      s_*  store writes (null deletes)
+--   p_starts, p_messages     children, continued runs, messages to other runs (rare, so in JSON)
+--
+-- Answers: one row a transition, and one for each run whose rows were refused:
+--   kept    the worker goes on with the run, for the reason in `why`
+--   gone    the run is parked or ended, and no longer the worker's
+--   lost    it was not the worker's any more: nothing of it was written
+--   refused a start or message was not possible; `why` says the reason, `item` the row of e_*
+--   fenced  (alone) the worker was declared dead: nothing at all was written
+create function grctl.commit_batch(
+    p_worker bigint, p_slot integer, p_batch bigint,
+    e_run uuid[], e_epoch integer[], e_seq integer[], e_step integer[], e_step_attempt integer[],
+    e_kind text[], e_op text[], e_name text[], e_place integer[], e_attempt integer[],
+    e_micros bigint[], e_input text[], e_body text[],
+    t_run uuid[], t_epoch integer[], t_seq integer[], t_go text[], t_status text[],
+    t_step_name text[], t_attempt integer[], t_delay_ms bigint[], t_wait_step text[],
+    t_read integer[], t_result text[], t_error text[],
+    s_run uuid[], s_key text[], s_value text[],
+    p_touched uuid[], p_starts json, p_messages json
+) returns table (run uuid, verdict text, why text, item integer)
+language plpgsql
+as $$
+declare
+    v_rows integer;
+    v_accepted uuid[];
+    v_kept uuid[];
+    v_causes text[];
+    v_ended uuid[];
+    v_refused integer[] := '{}';
+    v_reasons text[] := '{}';
+begin
+    -- 1. The fence, and the witness: a batch is committed if and only if last_batch says so.
+    update grctl.writers w
+    set last_batch = p_batch
+    where w.worker_no = p_worker and w.slot = p_slot and w.last_batch < p_batch;
+    if not found then
+        if not exists (select from grctl.writers w where w.worker_no = p_worker and w.slot = p_slot) then
+            return query select null::uuid, 'fenced', null::text, null::integer;
+        else
+            -- Sent again after a lost answer: what it did is in the rows.
+            return query
+            select t.run,
+                case when r.run_id is null then 'gone' else 'kept' end, r.cause, null::integer
+            from unnest(t_run, t_epoch) as t(run, epoch)
+            left join grctl.runs r on r.run_id = t.run and r.epoch = t.epoch and r.owner = p_worker;
+            return query
+            select e.run, 'refused', e.body ->> 'refused', i.n::integer
+            from unnest(e_run, e_seq) with ordinality as i(run, seq, n)
+            join grctl.events e on e.run_id = i.run and e.seq = i.seq
+            where e.kind in ('child.refused', 'message.refused');
+        end if;
+        return;
+    end if;
+
+    -- 2. All row locks first, in one order: against deadlock, and so that what follows reads
+    -- rows that nobody else can change (a cancel or a message comes before this, or after it).
+    if cardinality(t_run) > 0 or p_messages is not null then
+        perform
+        from grctl.runs r
+        where r.run_id in (
+            select unnest(t_run)
+            union
+            select unnest(p_touched)
+            union
+            select o.run_id
+            from json_to_recordset(p_messages) as m(wf_id text)
+            join grctl.runs o on o.wf_id = m.wf_id and o.ended_at is null)
+        order by r.run_id
+        for no key update;
+    end if;
+
+    -- 3. Children and messages, before the rows that record them.
+    if p_starts is not null then
+        with s as (
+            select * from json_to_recordset(p_starts) as s(
+                item integer, run_id uuid, wf_id text, wf_type text, input text, timeout_ms bigint,
+                parent uuid, parent_epoch integer, parent_step text, policy text)
+            where item is not null
+                and exists (select from grctl.runs p where p.run_id = s.parent and p.epoch = s.parent_epoch)
+        ),
+        refused as (
+            select s.item, a.answer
+            from (select
+                    array_agg(run_id) r, array_agg(wf_id) i, array_agg(wf_type) t, array_agg(input) n,
+                    array_agg(timeout_ms) m, array_agg(parent) p, array_agg(parent_step) ps,
+                    array_agg(policy) c
+                from s) as g
+            cross join lateral grctl.start_runs(g.r, g.i, g.t, g.n, g.m, g.p, g.ps, g.c) as a
+            join s on s.run_id = a.started_run
+            where a.answer <> 'started'
+        )
+        select v_refused || array_agg(refused.item), v_reasons || array_agg(refused.answer)
+        into v_refused, v_reasons
+        from refused
+        having count(*) > 0;
+        v_refused := coalesce(v_refused, '{}');
+        v_reasons := coalesce(v_reasons, '{}');
+    end if;
+    if p_messages is not null then
+        with m as (
+            select m.item, m.kind, m.name, m.payload, m.message_id,
+                coalesce(m.to_run, o.run_id) as to_run,
+                row_number() over (order by m.item) as n
+            from json_to_recordset(p_messages) as m(
+                item integer, from_run uuid, from_epoch integer, to_run uuid, wf_id text,
+                kind text, name text, payload text, message_id uuid)
+            join grctl.runs f on f.run_id = m.from_run and f.epoch = m.from_epoch
+            left join grctl.runs o on o.wf_id = m.wf_id and o.ended_at is null
+        ),
+        delivered as (
+            select d as n
+            from (select array_agg(to_run order by n) a, array_agg(kind order by n) k,
+                    array_agg(name order by n) b, array_agg(payload order by n) p,
+                    array_agg(message_id order by n) i from m) as g
+            cross join lateral grctl.deliver(g.a, g.k, g.b, g.p, g.i) as d
+        )
+        select v_refused || array_agg(m.item), v_reasons || array_agg('ended'::text)
+        into v_refused, v_reasons
+        from m
+        where m.n not in (select n from delivered)
+        having count(*) > 0;
+        v_refused := coalesce(v_refused, '{}');
+        v_reasons := coalesce(v_reasons, '{}');
+    end if;
+
+    -- 4. History. The join drops the rows of a run that was taken from the worker (terminated).
+    insert into grctl.events (
+        run_id, seq, step_no, step_attempt, kind, op, name, place, attempt, micros,
+        batch, epoch, worker_no, input, body)
+    select
+        e.run_id, e.seq, e.step_no, e.step_attempt, e.kind, e.op, e.name, e.place, e.attempt,
+        e.micros, p_batch, e.epoch, p_worker, e.input::json, e.body::json
+    from unnest(
+        e_run, e_epoch, e_seq, e_step, e_step_attempt, e_kind, e_op, e_name, e_place, e_attempt,
+        e_micros, e_input, e_body) as e(
+        run_id, epoch, seq, step_no, step_attempt, kind, op, name, place, attempt,
+        micros, input, body)
+    join grctl.runs r on r.run_id = e.run_id and r.epoch = e.epoch;
+    get diagnostics v_rows = row_count;
+    if v_rows <> cardinality(e_run) then
+        return query
+        select distinct e.run_id, 'lost', null::text, null::integer
+        from unnest(e_run, e_epoch) as e(run_id, epoch)
+        where not exists (select from grctl.runs r where r.run_id = e.run_id and r.epoch = e.epoch);
+    end if;
+    if cardinality(v_refused) > 0 then
+        update grctl.events v
+        set kind = split_part(v.kind, '.', 1) || '.refused',
+            body = json_build_object('refused', f.reason)
+        from unnest(v_refused, v_reasons) as f(item, reason)
+        where v.run_id = e_run[f.item] and v.seq = e_seq[f.item];
+        return query
+        select e_run[f.item], 'refused', f.reason, f.item
+        from unnest(v_refused, v_reasons) as f(item, reason);
+    end if;
+    if cardinality(t_run) = 0 then
+        return;
+    end if;
+
+    -- 5. The runs' next states. A cancel that came meanwhile takes the directive's place, and a
+    -- wait that has a message already is not parked.
+    with t as (
+        select t.*,
+            r.cancel_requested_at is not null and t.go <> 'stop' as halted,
+            t.go in ('wait', 'rewait') and r.inbox_tail > t.read as unread
+        from unnest(
+            t_run, t_epoch, t_seq, t_go, t_status, t_step_name, t_attempt, t_delay_ms,
+            t_wait_step, t_read, t_result, t_error) as t(
+            run_id, epoch, seq, go, status, step_name, attempt, delay_ms,
+            wait_step, read, result, error)
+        join grctl.runs r on r.run_id = t.run_id and r.epoch = t.epoch and r.owner = p_worker
+    ),
+    n as (
+        select t.*,
+            t.halted or t.unread or t.go = 'step' as stays,
+            t.go in ('end', 'stop') and not t.halted as ends,
+            t.go = 'retry' and not t.halted as again,
+            grctl.now() + t.delay_ms * interval '1 millisecond' as due
+        from t
+    ),
+    done as (
+        update grctl.runs r
+        set status = case when n.stays then 'running' else n.status end,
+            cause = case
+                when n.halted then 'cancel'
+                when n.unread then 'event'
+                when n.again then r.cause
+                when n.go in ('step', 'delay') then 'step'
+            end,
+            owner = case when n.stays then r.owner end,
+            wake_at = case
+                when n.stays or n.ends then null
+                when n.go = 'rewait' then least(r.wait_until, r.deadline_at)
+                else least(n.due, r.deadline_at)
+            end,
+            wait_until = case n.go when 'wait' then n.due when 'rewait' then r.wait_until end,
+            wait_step = case
+                when n.go = 'wait' then n.wait_step
+                when n.go = 'rewait' or n.again then r.wait_step
+            end,
+            step_no = case when n.again then r.step_no else r.step_no + 1 end,
+            step_seq = case when n.again then r.step_seq else n.seq end,
+            step_name = case when n.again or n.ends then r.step_name else n.step_name end,
+            step_attempt = case when n.again then n.attempt else 1 end,
+            next_seq = n.seq,
+            crashes = 0,
+            inbox_head = n.read,
+            ended_at = case when n.ends then grctl.now() end,
+            result = case when n.ends then n.result::json end,
+            error = case when n.ends then n.error::json end
+        from n
+        where r.run_id = n.run_id
+        returning r.run_id, n.stays, n.ends, r.cause
+    )
+    select
+        coalesce(array_agg(d.run_id), '{}'),
+        coalesce(array_agg(d.run_id) filter (where d.ends), '{}'),
+        coalesce(array_agg(d.run_id) filter (where d.stays), '{}'),
+        coalesce(array_agg(d.cause) filter (where d.stays), '{}')
+    into v_accepted, v_ended, v_kept, v_causes
+    from done d;
+
+    -- 6. What the finished steps wrote and handled.
+    if cardinality(s_run) > 0 then
+        insert into grctl.store (run_id, key, value)
+        select s.run_id, s.key, s.value::json
+        from unnest(s_run, s_key, s_value) as s(run_id, key, value)
+        join unnest(v_accepted) as a(run_id) on a.run_id = s.run_id
+        where s.value is not null
+        on conflict (run_id, key) do update set value = excluded.value;
+
+        delete from grctl.store o
+        using unnest(s_run, s_key, s_value) as s(run_id, key, value)
+        join unnest(v_accepted) as a(run_id) on a.run_id = s.run_id
+        where s.value is null and o.run_id = s.run_id and o.key = s.key;
+    end if;
+    if exists (select from unnest(t_read) as head where head > 0) then
+        delete from grctl.inbox i
+        using unnest(t_run, t_read) as t(run_id, read)
+        join unnest(v_accepted) as a(run_id) on a.run_id = t.run_id
+        where i.run_id = t.run_id and i.no <= t.read;
+    end if;
+
+    -- 7. What ended: a continued run's successor, parents, waiters.
+    if cardinality(v_ended) > 0 then
+        if p_starts is not null then
+            perform grctl.start_runs(
+                array_agg(s.run_id), array_agg(s.wf_id), array_agg(s.wf_type), array_agg(s.input),
+                array_agg(s.timeout_ms), array_agg(r.parent_run_id), array_agg(r.parent_step),
+                array_agg(r.parent_close_policy))
+            from json_to_recordset(p_starts) as s(
+                item integer, run_id uuid, wf_id text, wf_type text, input text, timeout_ms bigint,
+                parent uuid)
+            join grctl.runs r on r.run_id = s.parent
+            where s.item is null and s.parent = any(v_ended)
+            having count(*) > 0;
+        end if;
+        perform grctl.after_end(v_ended);
+    end if;
+
+    return query
+    select t.run_id,
+        case
+            when k.run_id is not null then 'kept'
+            when a.run_id is not null then 'gone'
+            else 'lost'
+        end, k.cause, null::integer
+    from unnest(t_run) as t(run_id)
+    left join unnest(v_accepted) as a(run_id) on a.run_id = t.run_id
+    left join unnest(v_kept, v_causes) as k(run_id, cause) on k.run_id = t.run_id;
+end;
+$$;
+
+
+-- Declares a worker dead, or stopped, and makes its runs due again. Deleting the writers waits
+-- for a batch in flight and shuts out every later one; only then are the runs looked at.
+create function grctl.release_worker(p_worker bigint, p_reason text) returns integer
+language plpgsql
+as $$
+declare
+    v_types text[];
+    v_suspects boolean;
+    v_runs integer;
+begin
+    update grctl.workers w
+    set ended_at = grctl.now(), end_reason = p_reason
+    where w.worker_no = p_worker and w.ended_at is null;
+    if not found then
+        return 0;
+    end if;
+    perform from grctl.writers w where w.worker_no = p_worker order by w.slot for update;
+    delete from grctl.writers w where w.worker_no = p_worker;
+
+    -- A crash counts against the steps that ran. Where a suspect was among them (three crashes
+    -- or more), against suspects alone: one poisonous run must not take its neighbours along.
+    v_suspects := exists (select from grctl.runs r where r.owner = p_worker and r.crashes >= 3);
+    with freed as (
+        select r.run_id from grctl.runs r where r.owner = p_worker order by r.run_id for no key update
+    ),
+    done as (
+        update grctl.runs r
+        set owner = null,
+            wake_at = grctl.now(),
+            crashes = r.crashes + (p_reason = 'lost' and (r.crashes >= 3 or not v_suspects))::integer
+        from freed
+        where r.run_id = freed.run_id
+        returning r.wf_type
+    )
+    select count(*), array_agg(distinct wf_type) into v_runs, v_types from done;
+    perform grctl.notify_types(v_types);
+    return v_runs;
+end;
+$$;
+
+
+-- Takes the runs of every worker whose lease has ended. Skips a worker that another is at.
+create function grctl.take_over() returns table (lost_worker bigint, lost_id text, freed integer)
+language plpgsql
+as $$
+begin
+    for lost_worker, lost_id in
+        select w.worker_no, w.worker_id
+        from grctl.workers w
+        where w.ended_at is null and w.lease_until < grctl.now()
+        order by w.worker_no
+        for update skip locked
+    loop
+        freed := grctl.release_worker(lost_worker, 'lost');
+        return next;
+    end loop;
+end;
+$$;
+
+
+-- Gives back single runs (a step that could not be stopped in time, a worker that is full).
+create function grctl.release_runs(p_worker bigint, p_run uuid[], p_epoch integer[]) returns void
+language sql
+as $$
+    with freed as (
+        select r.run_id
+        from unnest(p_run, p_epoch) as f(run_id, epoch)
+        join grctl.runs r on r.run_id = f.run_id and r.epoch = f.epoch and r.owner = p_worker
+        order by r.run_id
+        for no key update of r
+    ),
+    done as (
+        update grctl.runs r
+        set owner = null, wake_at = grctl.now()
+        from freed
+        where r.run_id = freed.run_id
+        returning r.wf_type
+    )
+    select grctl.notify_types(array_agg(wf_type)) from done;
+$$;
+
+
+-- Locks a run and its parent, in the one order.
+create function grctl.lock_run(p_run uuid) returns void
+language plpgsql
+as $$
+begin
+    perform
+    from grctl.runs r
+    where r.run_id = p_run or r.run_id = (select c.parent_run_id from grctl.runs c where c.run_id = p_run)
+    order by r.run_id
+    for no key update;
+end;
+$$;
+
+
+-- Asks for a run's end. A run that nobody executes ends here and now, by this transaction; one
+-- in a step ends when its step does. Answers: ended (it was already), cancelled, requested.
+create function grctl.cancel_run(p_run uuid, p_reason text) returns text
+language plpgsql
+as $$
+declare
+    r grctl.runs;
+begin
+    perform grctl.lock_run(p_run);
+    select * into r from grctl.runs o where o.run_id = p_run;
+    if not found or r.ended_at is not null then
+        return 'ended';
+    end if;
+    update grctl.runs o
+    set cancel_requested_at = coalesce(o.cancel_requested_at, grctl.now()),
+        cancel_reason = coalesce(o.cancel_reason, p_reason)
+    where o.run_id = p_run;
+    if r.owner is not null or r.status = 'running' then
+        perform pg_notify('grctl.worker', coalesce(r.owner, 0) || ' cancel ' || p_run);
+        return 'requested';
+    end if;
+    -- Between two attempts of a step the step is over as far as its tasks go.
+    insert into grctl.events (run_id, seq, step_no, step_attempt, kind, batch, epoch, body)
+    values (p_run, r.next_seq, r.step_no, r.step_attempt, 'run.cancelled', 0, r.epoch,
+        json_build_object('reason', p_reason));
+    update grctl.runs o
+    set status = 'cancelled', ended_at = grctl.now(), wake_at = null, next_seq = r.next_seq + 1
+    where o.run_id = p_run;
+    perform grctl.after_end(array[p_run]);
+    return 'cancelled';
+end;
+$$;
+
+
+-- Ends a run whoever has it. The owner's fence is locked first, as its batches do, so that none
+-- is in flight; the epoch is raised, so that none of a later one counts.
+create function grctl.terminate_run(p_run uuid, p_reason text) returns text
+language plpgsql
+as $$
+declare
+    r grctl.runs;
+    v_owner bigint;
+    v_seq integer;
+begin
+    select o.owner into v_owner from grctl.runs o where o.run_id = p_run;
+    perform from grctl.writers w where w.worker_no = v_owner order by w.slot for update;
+    perform grctl.lock_run(p_run);
+    select * into r from grctl.runs o where o.run_id = p_run;
+    if not found or r.ended_at is not null then
+        return 'ended';
+    end if;
+    if r.owner is distinct from v_owner and r.owner is not null then
+        -- Claimed by another meanwhile, whose fence can no longer be locked in order.
+        raise exception 'run % changed hands', p_run using errcode = 'serialization_failure';
+    end if;
+    select coalesce(max(e.seq), 0) + 1 into v_seq from grctl.events e where e.run_id = p_run;
+    insert into grctl.events (run_id, seq, step_no, step_attempt, kind, batch, epoch, body)
+    values (p_run, v_seq, r.step_no, r.step_attempt, 'run.terminated', 0, r.epoch + 1,
+        json_build_object('reason', p_reason));
+    update grctl.runs o
+    set status = 'terminated', ended_at = grctl.now(), wake_at = null, owner = null,
+        epoch = o.epoch + 1, next_seq = v_seq + 1, cancel_reason = p_reason
+    where o.run_id = p_run;
+    perform grctl.after_end(array[p_run]);
+    if r.owner is not null then
+        perform pg_notify('grctl.worker', r.owner || ' terminate ' || p_run);
+    end if;
+    return 'terminated';
+end;
+$$;
