@@ -123,7 +123,7 @@ class TaskError(GrctlError):
 
     def __init__(
         self,
-        type: str = "",  # noqa: A002  named as the attribute
+        type: str = "",
         message: str = "",
         details: ErrorDetails | None = None,
     ) -> None:

@@ -20,7 +20,11 @@ class ExitCode(IntEnum):
 
 def exit_code_of(error: BaseException) -> ExitCode:
     """The exit code of a command that ended with `error`."""
-    if isinstance(error, DatabaseNotMigratedError | DatabaseTooNewError) or is_unreachable(error):
+    # A ConfigurationError says it in better words, and has the driver's error as its cause.
+    causes = [each for each in (error, error.__cause__) if each is not None]
+    if isinstance(error, DatabaseNotMigratedError | DatabaseTooNewError) or any(
+        is_unreachable(each) for each in causes
+    ):
         return ExitCode.DATABASE
     if isinstance(error, ConfigurationError):
         return ExitCode.USAGE

@@ -22,7 +22,7 @@ from typing import Annotated
 import typer
 
 from grctl import __version__
-from grctl.cli import config, db
+from grctl.cli import config, db, dev, worker
 from grctl.cli.exits import exit_code_of, is_unreachable, message_of
 from grctl.errors import GrctlError
 
@@ -35,6 +35,8 @@ app = typer.Typer(
 )
 app.command("config")(config.config)
 app.add_typer(db.app, name="db")
+app.command("worker", epilog=worker.EPILOG)(worker.worker)
+app.command("dev", epilog=dev.EPILOG)(dev.dev)
 
 
 def _print_version(wanted: bool) -> None:

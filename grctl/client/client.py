@@ -43,9 +43,9 @@ class Client:
 
     async def start_workflow(
         self,
-        type: str,  # noqa: A002 - the public name
-        id: str,  # noqa: A002 - the public name
-        input: Any = None,  # noqa: A002 - the public name
+        type: str,
+        id: str,
+        input: Any = None,
         timeout: timedelta | None = None,
         return_type: Any = None,
     ) -> WorkflowHandle:
@@ -64,9 +64,9 @@ class Client:
 
     async def run_workflow(
         self,
-        type: str,  # noqa: A002 - the public name
-        id: str,  # noqa: A002 - the public name
-        input: Any = None,  # noqa: A002 - the public name
+        type: str,
+        id: str,
+        input: Any = None,
         timeout: timedelta | None = None,
         return_type: Any = None,
     ) -> Any:
@@ -91,13 +91,23 @@ class Client:
             for start, answer in zip(made, answers, strict=True)
         ]
 
-    async def get_workflow_handle(self, id: str, return_type: Any = None) -> WorkflowHandle:  # noqa: A002
+    async def get_workflow_handle(self, id: str, return_type: Any = None) -> WorkflowHandle:
         """A handle on the latest run of a workflow id. WorkflowNotFoundError if there is none."""
         return WorkflowHandle(self, await self.describe(id), return_type)
 
     get_handle = get_workflow_handle
 
-    async def describe(self, id: str, run_id: UUID | None = None) -> RunInfo:  # noqa: A002
+    def handle_of(
+        self,
+        run_id: UUID,
+        wf_id: str,
+        wf_type: str,
+        return_type: Any = None,
+    ) -> WorkflowHandle:
+        """A handle on a run that was just started."""
+        return WorkflowHandle(self, _started(Start(run_id, wf_id, wf_type, None)), return_type)
+
+    async def describe(self, id: str, run_id: UUID | None = None) -> RunInfo:
         """What is known of a workflow id's latest run, or of the given one of its runs."""
         if run_id is None:
             run_id = await self.database.fetchval("runs", "latest", id)
@@ -120,7 +130,7 @@ class Client:
         timeout_ms = None if timeout is None else milliseconds(timeout)
         return Start(new_run_id(), wf_id, wf_type, text, timeout_ms)
 
-    def _info(self, row: Mapping[str, Any]) -> RunInfo:
+    def _info(self, row: Any) -> RunInfo:
         error, _ = read_error(row["error"])
         decode = self.codec.decode
         return RunInfo(

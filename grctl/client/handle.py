@@ -6,8 +6,9 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
+from grctl.client import requests
 from grctl.client.waiters import ResultFuture
-from grctl.errors import WorkflowError
+from grctl.errors import WorkflowAlreadyRunningError, WorkflowError
 from grctl.models.run import RunInfo
 
 if TYPE_CHECKING:
@@ -77,11 +78,46 @@ class WorkflowHandle:
         if row["delivered"]:
             return
         if row["open"] and not row["known"]:
-            raise WorkflowError(
-                f"workflow {self.run_info.wf_type!r} handles no event {name!r}: no worker has "
-                "registered one"
-            )
+            rows = await client.database.fetch("queries", "names", self.run_info.wf_type)
+            known = rows[0]["event_names"] if rows else []
+            raise requests.unknown_name(self.run_info, "event", name, known)
         raise self._ended("takes no events")
+
+    async def query(
+        self, name: str, *args: Any, timeout: float = 10.0, return_type: Any = None
+    ) -> Any:
+        """Ask a query handler; it may be answered by any worker of the type, also after the end.
+
+        The handler sees the store as the last finished step left it. What it raises is raised
+        here. TimeoutError after ``timeout`` seconds, which says why nobody answered.
+        """
+        return await requests.query(self._client, self.run_info, name, args, timeout, return_type)
+
+    async def update(
+        self, name: str, payload: Any = None, timeout: float | None = None, return_type: Any = None
+    ) -> Any:
+        """Send an update and wait for its handler's answer; what it raises is raised here.
+
+        It is handled like an event, when the run waits. WorkflowError if the run has ended, ends
+        before it handles the update, or knows no update so named. TimeoutError after ``timeout``
+        seconds (default: none); the update stays in the inbox then.
+        """
+        return await requests.update(
+            self._client, self.run_info, name, payload, timeout, return_type
+        )
+
+    async def retry(self) -> None:
+        """Open a failed run again at the step that failed; what its tasks completed is kept.
+
+        WorkflowError if it has not failed, or its workflow id has another open run.
+        """
+        answer = await self._client.database.fetchval("runs", "retry", self.run_id)
+        if answer == "not_failed":
+            raise WorkflowError(f"workflow {self.workflow_id!r} has not failed: nothing to retry")
+        if answer == "running":
+            raise WorkflowAlreadyRunningError(
+                f"workflow id {self.workflow_id!r} has another run that is not over"
+            )
 
     async def cancel(self, reason: str | None = None) -> None:
         """Ask the run to end. One that waits ends at once, one in a step when its step does.

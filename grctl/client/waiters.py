@@ -8,6 +8,7 @@ when the connection was made anew.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from typing import Any
 from uuid import UUID
@@ -17,7 +18,7 @@ from grctl.models.run import RunStatus
 from grctl.postgres.database import Database
 from grctl.postgres.listener import Listener
 
-__all__ = ["ResultFuture", "Waiters"]
+__all__ = ["RawOutcome", "ResultFuture", "Waiters"]
 
 MOST_AT_ONCE = 1000
 
@@ -68,12 +69,50 @@ class ResultFuture(asyncio.Future[Any]):
             self.exception()  # it may be that nobody looks: no warning then
 
 
+class RawOutcome(ResultFuture):
+    """A run's end as it is stored: status, and the JSON texts of result and error."""
+
+    def __init__(self, run_id: UUID) -> None:
+        super().__init__(run_id, lambda text: text)
+
+    def settle(self, status: RunStatus, result: str | None, error: str | None) -> None:
+        """The run has ended so."""
+        if not self.done():
+            self.set_result((status, result, error))
+
+
+class AnswerWaiter:
+    """Waits until an answer is said to be there, or it is time to look all the same."""
+
+    def __init__(self, waiters: Waiters, message_id: UUID, poll: float) -> None:
+        self._waiters = waiters
+        self._message_id = message_id
+        self._poll = poll
+        self._heard = asyncio.Event()
+
+    def hear(self) -> None:
+        """The answer is there."""
+        self._heard.set()
+
+    async def wait_or_poll(self) -> None:
+        """Return when it is worth looking."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._poll):
+                await self._heard.wait()
+        self._heard.clear()
+
+    def discard(self) -> None:
+        """No longer waited for."""
+        self._waiters.forget_answer(self._message_id)
+
+
 class Waiters:
     """Every future of a process that waits for a run."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._futures: dict[UUID, set[ResultFuture]] = {}
+        self._answers: dict[UUID, AnswerWaiter] = {}
         self._to_check: set[UUID] = set()
         self._called = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -99,6 +138,17 @@ class Waiters:
             self._to_check.add(future.run_id)
             self._called.set()
 
+    def answer_of(self, message_id: UUID) -> AnswerWaiter:
+        """Something that hears when a query or an update has been answered."""
+        self._start()
+        waiter = AnswerWaiter(self, message_id, self._database.settings.poll_seconds)
+        self._answers[message_id] = waiter
+        return waiter
+
+    def forget_answer(self, message_id: UUID) -> None:
+        """Nobody waits for this answer any more."""
+        self._answers.pop(message_id, None)
+
     async def close(self) -> None:
         """Let go of everything."""
         tasks, self._tasks = self._tasks, []
@@ -112,7 +162,9 @@ class Waiters:
     def _start(self) -> None:
         if self._tasks:
             return
-        self._listening = Listener(self._database, {"done": self._notified}, self._check_all)
+        self._listening = Listener(
+            self._database, {"done": self._notified, "answer": self._answered}, self._check_all
+        )
         self._tasks = [
             asyncio.create_task(self._listening.run(), name="grctl waiters listen"),
             asyncio.create_task(self._settle(), name="grctl waiters settle"),
@@ -131,6 +183,12 @@ class Waiters:
         if ended:
             self._to_check |= ended
             self._called.set()
+
+    def _answered(self, payload: str) -> None:
+        for each in payload.split(","):
+            waiter = self._answers.get(UUID(each))
+            if waiter is not None:
+                waiter.hear()
 
     def _check_all(self) -> None:
         self._to_check |= self._futures.keys()

@@ -32,6 +32,7 @@ ROLES: dict[str, tuple[str, str]] = {
     "child.refused": ("start_child", "outcome"),
     "child.ended": ("await_child", "outcome"),
     "parent.event_sent": ("send_to_parent", "outcome"),
+    "parent.refused": ("send_to_parent", "outcome"),
     "message.sent": ("send", "outcome"),
     "message.refused": ("send", "outcome"),
 }

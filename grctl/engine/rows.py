@@ -70,5 +70,7 @@ class Transition:
     writes: list[StoreWrite] = field(default_factory=list)
     successor: dict[str, Any] | None = None
     """A start to be made with the run's end (continue_as_new), as ``start_runs`` takes it."""
+    answer: dict[str, Any] | None = None
+    """The answer to the update that this step handled: message_id, run_id, answer or error."""
     parent_run: UUID | None = None
     """The parent that this end has to be told to."""

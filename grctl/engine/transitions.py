@@ -2,8 +2,8 @@
 
 ``NEXT`` is the table; what is not in it is refused. ``after_directive`` and its like say with
 which ``Transition`` a step's end is written. Where two causes meet (a cancel and a directive, a
-message and a timer), the database decides under the run's row lock by the same table: ``WAKE_ORDER``
-is the order of its claim, and tests hold the SQL against it.
+message and a timer), the database decides under the run's row lock by the same table:
+``WAKE_ORDER`` is the order of its claim, and tests hold the SQL against it.
 """
 
 from __future__ import annotations

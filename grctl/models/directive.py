@@ -108,7 +108,7 @@ class RetryPolicy:
     retryable_errors: list[str] | None = field(hash=False)
     non_retryable_errors: list[str] | None = field(hash=False)
 
-    def __init__(  # noqa: PLR0917  the order is that of the public contract
+    def __init__(
         self,
         max_attempts: int | None = None,
         initial_delay_ms: int | None = None,

@@ -77,7 +77,7 @@ def arguments(batch: Sequence[Commit]) -> list[Any]:
     rows = [commit.row for commit in batch]
     ends = [(commit.row, commit.transition) for commit in batch if commit.transition is not None]
     writes = [(row.run_id, write) for row, end in ends for write in end.writes]
-    starts, messages, touched = _rare(batch)
+    starts, messages, answers, touched = _rare(batch)
     return [
         [row.run_id for row in rows],
         [row.epoch for row in rows],
@@ -110,13 +110,15 @@ def arguments(batch: Sequence[Commit]) -> list[Any]:
         touched,
         starts,
         messages,
+        answers,
     ]
 
 
-def _rare(batch: Sequence[Commit]) -> tuple[str | None, str | None, list[UUID]]:
-    """Starts and messages as JSON, and the other runs whose locks are needed."""
+def _rare(batch: Sequence[Commit]) -> tuple[str | None, str | None, str | None, list[UUID]]:
+    """Starts, messages and answers as JSON, and the other runs whose locks are needed."""
     starts: list[dict[str, Any]] = []
     messages: list[dict[str, Any]] = []
+    answers: list[dict[str, Any]] = []
     touched: list[UUID] = []
     for item, commit in enumerate(batch, start=1):
         if commit.start is not None:
@@ -130,10 +132,13 @@ def _rare(batch: Sequence[Commit]) -> tuple[str | None, str | None, list[UUID]]:
             continue
         if transition.successor is not None:
             starts.append({"item": None, **transition.successor})
+        if transition.answer is not None:
+            answers.append(transition.answer)
         if transition.parent_run is not None:
             touched.append(transition.parent_run)
     return (
         json.dumps(starts) if starts else None,
         json.dumps(messages) if messages else None,
+        json.dumps(answers) if answers else None,
         touched,
     )

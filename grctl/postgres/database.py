@@ -52,7 +52,8 @@ def is_passing(error: BaseException) -> bool:
 
 async def _keep(_: asyncpg.Connection[Any]) -> None:
     """Instead of asyncpg's reset on each release: there is nothing to reset, and it costs a
-    transaction."""
+    transaction.
+    """
 
 
 class Database:

@@ -18,3 +18,25 @@ left join grctl.workers w on w.worker_no = e.worker_no
 where e.run_id = $1 and e.seq > $2
 order by e.seq
 limit $3
+
+-- name: run
+-- What a run's own row adds to its history; the id's latest run if none is named. A run that waits
+-- and is executed has the message in its inbox until the step ends.
+select
+    r.run_id, r.wf_id, r.status, r.cause, r.created_at, r.started_at, r.cancel_requested_at,
+    coalesce(r.step_name, case when r.step_no = 1 then t.start_step end) as step_name, r.wait_step,
+    w.worker_id, m.name as message_name, m.payload as message_payload, m.sent_at as message_at,
+    r.input, r.result
+from grctl.runs r
+left join grctl.workflow_types t on t.wf_type = r.wf_type
+left join grctl.workers w on w.worker_no = r.owner
+left join lateral (
+    select i.name, i.payload, i.sent_at
+    from grctl.inbox i
+    where i.run_id = r.run_id and i.no > r.inbox_head
+    order by i.no
+    limit 1
+) as m on true
+where r.wf_id = $1
+    and r.run_id = coalesce(
+        $2::uuid, (select l.run_id from grctl.runs l where l.wf_id = $1 order by l.run_id desc limit 1))

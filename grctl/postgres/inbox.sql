@@ -17,7 +17,7 @@ known as materialized (
     select t.run_id
     from target t
     join grctl.workflow_types w on w.wf_type = t.wf_type
-    where $2 <> 'event' or $3 = any(w.event_names)
+    where $3 = any(case $2 when 'update' then w.update_names else w.event_names end)
 )
 select
     exists (select from target) as open,
@@ -26,3 +26,10 @@ select
         cross join lateral grctl.deliver(
             array[known.run_id], array[$2::text], array[$3::text], array[$4::text], array[$5::uuid]
         ) as place) is not null as delivered
+
+-- name: answer
+-- What became of an update: its answer, or whether the run can still give one.
+select a.answer, a.error, a.message_id is not null as answered, r.ended_at is not null as ended
+from grctl.runs r
+left join grctl.answers a on a.message_id = $2
+where r.run_id = $1

@@ -154,7 +154,8 @@ class _Writer:
 
     def _take(self) -> list[Commit]:
         """The next batch: what is there, up to the caps. The second cap breaks the convoy: with
-        all runs in one batch they would all wait together and then all run together."""
+        all runs in one batch they would all wait together and then all run together.
+        """
         settings = self._database.settings
         most = min(settings.batch_rows, max(_LEAST_CAP, self._journal.in_flight() // 4))
         queue = self._queue
@@ -174,9 +175,7 @@ class _Writer:
         self._number += 1
         try:
             answers = await self._send(self._number, batch)
-        except asyncio.CancelledError:
-            raise
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - found in the half that cannot be written
             if len(batch) > 1:
                 middle = len(batch) // 2
                 await self._commit(batch[:middle])
@@ -218,11 +217,11 @@ class _Writer:
 
     def _deliver(self, batch: Sequence[Commit], answers: Sequence[asyncpg.Record]) -> None:
         by_run: dict[Any, Answer] = {}
-        for answer in answers:
-            if answer["verdict"] == "refused":
-                batch[answer["item"] - 1].answer = Answer("refused", answer["why"])
+        for said in answers:
+            if said["verdict"] == "refused":
+                batch[said["item"] - 1].answer = Answer("refused", said["why"])
             else:
-                by_run[answer["run"]] = Answer(answer["verdict"], answer["why"])
+                by_run[said["run"]] = Answer(said["verdict"], said["why"])
         for commit in batch:
             if commit.done():
                 continue

@@ -9,4 +9,4 @@ from grctl.commit_batch(
     $22::text[], $23::integer[], $24::bigint[], $25::text[],
     $26::integer[], $27::text[], $28::text[],
     $29::uuid[], $30::text[], $31::text[],
-    $32::uuid[], $33::json, $34::json)
+    $32::uuid[], $33::json, $34::json, $35::json)

@@ -18,7 +18,7 @@ from grctl.postgres.migrations import qualify
 __all__ = ["Listener"]
 
 HEARTBEAT_SECONDS = 10.0
-"""How often a silent connection is asked whether it is still there: a half-open one says nothing."""
+"""How often a silent connection is asked whether it is there: a half-open one says nothing."""
 
 
 class Listener:

@@ -28,7 +28,6 @@ from grctl.settings import checked_schema, normalize_url, with_database
 
 if TYPE_CHECKING:
     from alembic.config import Config
-    from alembic.operations import Operations
     from asyncpg.pool import PoolConnectionProxy
     from sqlalchemy import Connection
 
@@ -161,7 +160,7 @@ def qualify(sql: str, schema: str) -> str:
     return sql if name == "grctl" else _QUALIFIER.sub(f"{name}.", sql)
 
 
-def run_script(op: Operations, name: str) -> None:
+def run_script(op: Any, name: str) -> None:
     """In a migration: run migrations/sql/`name` as it is, in the migration's transaction.
 
     The script goes to the driver whole (`simple query`): no parameters, so `:` and `%` mean

@@ -49,11 +49,16 @@ returning
     r.inbox_head, r.wait_step, r.input, r.created_at,
     extract(epoch from r.deadline_at - grctl.now())::float8 as seconds_left,
     r.cancel_requested_at is not null as cancel_requested, r.cancel_reason,
-    r.parent_run_id, r.parent_step, grctl.now() as now
+    r.parent_run_id, r.parent_step, grctl.now() as now,
+    (select p.wf_id from grctl.runs p where p.run_id = r.parent_run_id) as parent_wf_id,
+    (select p.wf_type from grctl.runs p where p.run_id = r.parent_run_id) as parent_wf_type
 
 -- name: next_due
--- Seconds until the earliest run of these types is due; null if none will be by itself.
-select extract(epoch from min(r.wake_at) - grctl.now())::float8
+-- Seconds until the earliest run of these types is due (null if none will be by itself), and
+-- whether something else is to be done that a notification may have failed to say.
+select extract(epoch from min(r.wake_at) - grctl.now())::float8 as seconds,
+    exists (select from grctl.queries q where q.wf_type = any($1::text[]) and q.taken_at is null) as queries,
+    exists (select from grctl.closings) as closings
 from unnest($1::text[]) as t(wf_type)
 cross join lateral (
     select o.wake_at
@@ -76,6 +81,12 @@ select grctl.cancel_run($1::uuid, $2::text)
 
 -- name: terminate
 select grctl.terminate_run($1::uuid, $2::text)
+
+-- name: close_child
+select grctl.close_child()
+
+-- name: retry
+select grctl.retry_run($1::uuid)
 
 -- name: outcomes
 -- Of these runs, those that have ended.

@@ -55,7 +55,7 @@ def install(loop: asyncio.AbstractEventLoop) -> None:
         return task
 
     factory.is_grctl = True  # type: ignore[attr-defined]  # a mark on the function, read above
-    loop.set_task_factory(factory)
+    loop.set_task_factory(factory)  # type: ignore[arg-type]  # it takes more options than declared
 
 
 def start(loop: asyncio.AbstractEventLoop, coro: Coroutine[Any, Any, Any], name: str) -> BranchTask:

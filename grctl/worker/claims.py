@@ -12,7 +12,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from grctl.engine.rows import Row
-from grctl.worker.run import HeldRun, Message
+from grctl.worker.run import HeldRun
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,9 +66,12 @@ class Claims:
 
     async def _ask_when_due(self) -> None:
         database = self._worker.database
-        seconds = await database.patiently(
-            "looking for timers", lambda: database.fetchval("runs", "next_due", self._types)
+        rows = await database.patiently(
+            "looking for timers", lambda: database.fetch("runs", "next_due", self._types)
         )
+        if rows[0]["queries"] or rows[0]["closings"]:
+            self._worker.asked()
+        seconds = rows[0]["seconds"]
         poll = database.settings.poll_seconds
         self._due_at = monotonic() + (poll if seconds is None else min(poll, max(0.001, seconds)))
 

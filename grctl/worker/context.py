@@ -18,11 +18,14 @@ from grctl.models.directive import (
     Wait,
 )
 from grctl.models.error_details import ErrorDetails
+from grctl.worker.operations import branch_of_step, recorded_value, sleep
+from grctl.worker.relations import ChildStart, await_child, send, send_to_parent, start_child
 from grctl.workflow.handler import HandlerKind
 from grctl.workflow.workflow import Workflow
-from grctl.worker.operations import branch_of_step, recorded_value, sleep
 
 if TYPE_CHECKING:
+    from grctl.client.client import Client
+    from grctl.client.handle import WorkflowHandle
     from grctl.worker.run_logger import RunLogger
     from grctl.worker.scope import Scope
     from grctl.worker.store import Store
@@ -42,11 +45,21 @@ class RunView:
     created_at: datetime
     step_name: str
     parent_run_id: uuid.UUID | None = None
+    parent_wf_id: str | None = None
+    parent_wf_type: str | None = None
 
     @property
     def run_id(self) -> uuid.UUID:
         """The same as ``id``."""
         return self.id
+
+
+@dataclass(frozen=True, slots=True)
+class Relatives:
+    """What operations on other runs need."""
+
+    client: Client
+    epoch: int
 
 
 class Next:
@@ -62,7 +75,7 @@ class Next:
 
         ValueError if ``fn`` is no registered step of this workflow.
         """
-        return NextStep(self._name_of(fn, "ctx.next.step"), delay)
+        return NextStep(self.name_of(fn, "ctx.next.step"), delay)
 
     def wait(
         self, timeout: timedelta | None = None, on_timeout: Callable[..., Any] | None = None
@@ -71,7 +84,7 @@ class Next:
 
         After ``timeout`` (default: never) run step ``on_timeout``; without one the run fails.
         """
-        name = None if on_timeout is None else self._name_of(on_timeout, "ctx.next.wait")
+        name = None if on_timeout is None else self.name_of(on_timeout, "ctx.next.wait")
         return Wait(timeout, name)
 
     def complete(self, result: Any = None) -> Directive:
@@ -86,11 +99,12 @@ class Next:
             )
         return Fail(error)
 
-    def continue_as_new(self, **input: Any) -> Directive:  # noqa: A002 - the public name
+    def continue_as_new(self, **input: Any) -> Directive:
         """Finish this run and start a fresh one of the same workflow id, in one transaction."""
         return ContinueAsNew(input)
 
-    def _name_of(self, fn: Callable[..., Any], where: str) -> str:
+    def name_of(self, fn: Callable[..., Any], where: str) -> str:
+        """The name of a step of this workflow; ValueError for anything else."""
         handler = self._workflow.handler_of(fn)
         if handler is None or handler.kind not in (HandlerKind.STEP, HandlerKind.START):
             name = getattr(fn, "__qualname__", repr(fn))
@@ -112,6 +126,7 @@ class Context:
         scope: Scope,
         logger: RunLogger,
         clock: Callable[[], datetime],
+        relatives: Relatives,
     ) -> None:
         self.run = run
         self.store = store
@@ -119,6 +134,8 @@ class Context:
         self.logger = logger
         self._scope = scope
         self._clock = clock
+        self._workflow = workflow
+        self._relatives = relatives
 
     @property
     def cancel_requested(self) -> bool:
@@ -157,3 +174,83 @@ class Context:
             raise ValueError(f"ctx.sleep takes a timedelta that is not negative, not {duration!r}")
         branch = branch_of_step("ctx.sleep()")
         return sleep(branch, branch.next_key(), duration)
+
+    async def start_child(
+        self,
+        workflow_type: str,
+        workflow_id: str,
+        workflow_input: Any = None,
+        workflow_timeout: timedelta | None = None,
+        on_completed_step: Callable[..., Any] | None = None,
+        *,
+        parent_close_policy: str = "abandon",
+        return_type: Any = None,
+    ) -> WorkflowHandle:
+        """Start a child workflow; recorded, so a replay does not start it twice.
+
+        When the child ends, in any way, this run executes ``on_completed_step`` with a
+        ``ChildOutcome``, as soon as it waits. ``parent_close_policy`` says what becomes of the
+        child if this run ends first: ``abandon`` (it goes on), ``cancel`` or ``terminate``.
+
+        WorkflowAlreadyRunningError if the id has an open run; WorkflowTypeNotRegisteredError if no
+        worker ever registered the type. ValueError for a step that is none of this workflow's.
+        """
+        branch = branch_of_step("ctx.start_child()")
+        name = None
+        if on_completed_step is not None:
+            name = self.next.name_of(on_completed_step, "ctx.start_child")
+        child = ChildStart(
+            workflow_type, workflow_id, workflow_input, workflow_timeout, name, parent_close_policy
+        )
+        run_id = await start_child(branch, branch.next_key(), child, self._relatives.epoch)
+        return self._relatives.client.handle_of(run_id, workflow_id, workflow_type, return_type)
+
+    async def run_child(
+        self,
+        workflow_type: str,
+        workflow_id: str,
+        workflow_input: Any = None,
+        workflow_timeout: timedelta | None = None,
+        *,
+        timeout: float | None = None,
+        parent_close_policy: str = "abandon",
+        return_type: Any = None,
+    ) -> Any:
+        """Start a child workflow and wait for its end, in this step; its result.
+
+        ``timeout`` in seconds bounds the wait (default: none; the child goes on). Waiting holds
+        no slot of the worker and does not count towards the step's timeout. WorkflowError if the
+        child failed, asyncio.CancelledError if it was cancelled or terminated, TimeoutError.
+        """
+        branch = branch_of_step("ctx.run_child()")
+        start_key, end_key = branch.next_key(), branch.next_key()
+        child = ChildStart(
+            workflow_type, workflow_id, workflow_input, workflow_timeout, None, parent_close_policy
+        )
+        run_id = await start_child(branch, start_key, child, self._relatives.epoch)
+        waiters = self._relatives.client.connection.waiters
+        return await await_child(branch, end_key, run_id, waiters, timeout, return_type)
+
+    def send_to_parent(self, name: str, payload: Any = None) -> Awaitable[None]:
+        """Send an event to the parent, in the same transaction as its record.
+
+        RuntimeError for a run without a parent, WorkflowError if the parent has ended.
+        """
+        branch = branch_of_step("ctx.send_to_parent()")
+        if self.run.parent_run_id is None:
+            raise RuntimeError(f"workflow {self.run.wf_id!r} has no parent to send to")
+        parent = {
+            "run_id": self.run.parent_run_id,
+            "wf_id": self.run.parent_wf_id,
+            "wf_type": self.run.parent_wf_type,
+        }
+        epoch = self._relatives.epoch
+        return send_to_parent(branch, branch.next_key(), parent, name, payload, epoch)
+
+    def send(self, workflow_id: str, name: str, payload: Any = None) -> Awaitable[None]:
+        """Send an event to another workflow's open run, in the same transaction as its record.
+
+        WorkflowError if it has none, or handles no event so named.
+        """
+        branch = branch_of_step("ctx.send()")
+        return send(branch, branch.next_key(), workflow_id, name, payload, self._relatives.epoch)

@@ -22,15 +22,15 @@ from grctl.log import get_logger
 from grctl.models.directive import Complete, ContinueAsNew, Directive, Fail
 from grctl.models.error_details import ErrorDetails
 from grctl.postgres.journal import RecordRefusedError
-from grctl.workflow.handler import DEFAULT_STEP_TIMEOUT, Handler
-from grctl.workflow.workflow import Workflow
 from grctl.worker.branches import BranchTask
-from grctl.worker.context import Context, RunView
+from grctl.worker.context import Context, Relatives, RunView
 from grctl.worker.run import HeldRun
 from grctl.worker.run_logger import RunLogger
 from grctl.worker.scope import Scope, recorded_as
 from grctl.worker.steps import StepCall, call_for
 from grctl.worker.store import Store
+from grctl.workflow.handler import DEFAULT_STEP_TIMEOUT, Handler, HandlerKind
+from grctl.workflow.workflow import Workflow
 
 if TYPE_CHECKING:
     from grctl.worker.worker import Worker
@@ -220,11 +220,22 @@ class Executor:
             run.created_at,
             run.step_name,
             run.parent_run_id,
+            run.parent_wf_id,
+            run.parent_wf_type,
         )
         logger = RunLogger(self.worker.workflow_logger, scope, self.ids)
-        return Context(view, self.workflow, self._store, scope, logger, self.worker.clock.now)
+        relatives = Relatives(self.worker.client, run.epoch)
+        clock = self.worker.clock.now
+        return Context(view, self.workflow, self._store, scope, logger, clock, relatives)
 
     def _returned(self, handler: Handler, returned: Any) -> _End:
+        answer: Any = None
+        if (
+            handler.kind is HandlerKind.UPDATE
+            and isinstance(returned, tuple)
+            and len(returned) == 2
+        ):
+            returned, answer = returned
         if not isinstance(returned, Directive):
             raise TypeError(
                 f"{handler.label} of workflow {self.workflow.workflow_type!r} returned "
@@ -251,7 +262,19 @@ class Executor:
             body["step"] = _text(self._codec, transition.step_name or transition.wait_step)
             body["delay_ms"] = _text(self._codec, transition.delay_ms)
         transition.writes = self._store.take_writes()
+        if handler.kind is HandlerKind.UPDATE:
+            what = f"answer of {handler.label}"
+            body["answer"] = self._codec.encode(answer, what=what)
+            transition.answer = self._answer(answer=body["answer"])
         return _End("step.completed", body, transition)
+
+    def _answer(self, **given: str | None) -> dict[str, Any] | None:
+        """The answer to the update that this step handles, if it does."""
+        message = self.run.message
+        if message is None or message.kind != "update":
+            return None
+        ids = {"message_id": str(message.message_id), "run_id": str(self.run.run_id)}
+        return {**ids, "answer": None, "error": None, **given}
 
     def _raised(self, handler: Handler, error: BaseException) -> _End:
         """An uncaught exception: the step's retry policy decides, then it fails the run."""
@@ -277,6 +300,7 @@ class Executor:
         transition = stopped(cause)
         text = details_to_json(details, self._codec)
         transition.error = recorded_as(step=_text(self._codec, self.run.step_name), error=text)
+        transition.answer = self._answer(error=text)
         return _End("step.failed", {"error": text}, transition)
 
     def _stopped(self, scope: Scope) -> _End | None:
@@ -303,7 +327,9 @@ class Executor:
         """Write a step's end. Whether the worker goes on with the run."""
         run = self.run
         transition = end.transition
-        transition.read = run.read if transition.go == "retry" else call.read
+        # A message whose handler fails stays in the inbox: the step may be retried.
+        keeps = transition.go == "retry" or end.kind in ("step.failed", "step.timeout")
+        transition.read = run.read if keeps else call.read
         if transition.go in ("end", "stop") and run.parent_step is not None:
             transition.parent_run = run.parent_run_id
         end.body["cause"] = f'"{run.wake}"'

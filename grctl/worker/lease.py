@@ -119,7 +119,7 @@ class LeaseKeeper:
             os._exit(STALLED_EXIT_CODE)
         if self._warned_at < self._answered:
             self._warned_at = monotonic()
-            frame = sys._current_frames().get(self._main_thread)
+            frame = sys._current_frames().get(self._main_thread)  # noqa: SLF001 - documented for this
             stack = "".join(traceback.format_stack(frame)) if frame else "unknown"
             log.warning(
                 "loop stalled",

@@ -49,6 +49,8 @@ class HeldRun:
         self.cancel_reason: str | None = row["cancel_reason"]
         self.cancel_requested: bool = row["cancel_requested"]
         self.parent_run_id: UUID | None = row["parent_run_id"]
+        self.parent_wf_id: str | None = row["parent_wf_id"]
+        self.parent_wf_type: str | None = row["parent_wf_type"]
         self.parent_step: str | None = row["parent_step"]
         self.step_name = ""
         self.message: Message | None = None
@@ -81,7 +83,7 @@ class HeldRun:
         place: int | None = None,
         attempt: int | None = None,
         micros: int | None = None,
-        input: str | None = None,  # noqa: A002 - the column's name
+        input: str | None = None,
         body: str | None = None,
         start: dict[str, Any] | None = None,
         message: dict[str, Any] | None = None,

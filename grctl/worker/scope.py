@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 from weakref import WeakSet
 
-from grctl.engine.codec import Codec
+from grctl.engine.codec import Codec, same_json
 from grctl.engine.identity import Branch
 from grctl.engine.replay import ROLES, Recorded, Replay
 from grctl.engine.rows import Row
@@ -70,7 +70,8 @@ class ActiveCall(Protocol):
 
 class Turn(asyncio.Future[None]):
     """A recorded outcome's turn. Not to be cancelled by who waits for it: it was recorded, so the
-    caller had it."""
+    caller had it.
+    """
 
     __slots__ = ()
 
@@ -94,7 +95,7 @@ class Scope:
         """Task bodies that run, by key; the watch notes the starts of those that take long."""
         self._loop = asyncio.get_running_loop()
         self._spawned: WeakSet[asyncio.Task[Any]] = WeakSet()
-        replay = Replay(rows, step_attempt, codec.same_json) if rows else None
+        replay = Replay(rows, step_attempt, same_json) if rows else None
         self._replay = None if replay is None or replay.is_empty else replay
         self._replaying = self._replay is not None and not self._replay.is_over
         self._turns: dict[str, asyncio.Future[None]] = {}
@@ -198,7 +199,8 @@ class Scope:
         for task in list(self._spawned):
             if not task.done():
                 task.cancel()
-        for future in (*self._turns.values(), *self._held):
+        waited_for: list[asyncio.Future[Any]] = [*self._turns.values(), *self._held]
+        for future in waited_for:
             if not future.done():
                 asyncio.Future.cancel(future)
 
@@ -270,10 +272,8 @@ def settle(commit: Commit) -> None:
 
 
 def _was_asked_to_cancel(outcome: Row) -> bool:
-    return (
-        outcome.kind == "task.cancelled"
-        and outcome.body == CANCEL_ASKED
-        or (outcome.kind == "sleep.completed" and outcome.body == CANCEL_ASKED)
+    return (outcome.kind == "task.cancelled" and outcome.body == CANCEL_ASKED) or (
+        outcome.kind == "sleep.completed" and outcome.body == CANCEL_ASKED
     )
 
 

@@ -23,7 +23,9 @@ class Signals:
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
         self._listener = Listener(
-            worker.database, {"wake": self._woken, "worker": self._addressed}, worker.called
+            worker.database,
+            {"wake": self._woken, "worker": self._addressed, "query": self._asked},
+            worker.called,
         )
 
     async def run(self) -> None:
@@ -41,6 +43,12 @@ class Signals:
     def _woken(self, payload: str) -> None:
         if payload == "*" or not self._worker.workflows.keys().isdisjoint(payload.split("\n")):
             self._worker.called()
+        if payload == "*":
+            self._worker.asked()
+
+    def _asked(self, payload: str) -> None:
+        if payload in self._worker.workflows:
+            self._worker.asked()
 
     def _addressed(self, payload: str) -> None:
         number, verb, run_id = payload.split(" ")

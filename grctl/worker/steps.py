@@ -10,12 +10,12 @@ from grctl.engine.exceptions import details_to_json
 from grctl.engine.rows import Transition
 from grctl.engine.transitions import Cause, Wake, still_waiting, stopped
 from grctl.models.error_details import ErrorDetails
-from grctl.workflow.arguments import bind
-from grctl.workflow.handler import Handler
-from grctl.workflow.workflow import Workflow
 from grctl.worker.child import child_outcome
 from grctl.worker.run import HeldRun
 from grctl.worker.scope import recorded_as
+from grctl.workflow.arguments import bind
+from grctl.workflow.handler import Handler
+from grctl.workflow.workflow import Workflow
 
 __all__ = ["StepCall", "call_for"]
 
@@ -46,7 +46,7 @@ class StepCall:
         return bind(self.handler, self.input, codec.decode)
 
 
-def call_for(workflow: Workflow, run: HeldRun) -> StepCall:
+def call_for(workflow: Workflow, run: HeldRun) -> StepCall:  # noqa: PLR0911 - a table
     """What ``run`` is awake for."""
     match run.wake:
         case Wake.START:
@@ -112,7 +112,8 @@ def _message(workflow: Workflow, run: HeldRun) -> StepCall:
             input=message.payload,
             is_child=True,
         )
-    handler = workflow.events.get(message.name)
+    named = workflow.updates if message.kind == "update" else workflow.events
+    handler = named.get(message.name)
     if handler is None:
         return StepCall(
             message.name,

@@ -34,7 +34,7 @@ class Store:
         _check(key)
         self._writes[key] = self._codec.encode(value, what=f"store value {key!r}")
 
-    async def get(self, key: str, type: Any = _MISSING, *, default: Any = _MISSING) -> Any:  # noqa: A002 - the public name
+    async def get(self, key: str, type: Any = _MISSING, *, default: Any = _MISSING) -> Any:
         """The value of ``key``, converted to ``type`` where one is given.
 
         StoreKeyNotFoundError (a KeyError) if there is none and no ``default`` is given.
@@ -85,5 +85,5 @@ def _check(key: object) -> None:
         raise ValueError(
             f"a store key must be a string of 1 to {LONGEST_KEY} characters, not {key!r:.80}"
         )
-    if "\0" in key or not key.isprintable() and any("\ud800" <= c <= "\udfff" for c in key):
+    if "\0" in key or (not key.isprintable() and any("\ud800" <= c <= "\udfff" for c in key)):
         raise SerializationError(f"a store key must have no NUL and no lone surrogate: {key!r:.80}")

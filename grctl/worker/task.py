@@ -138,7 +138,7 @@ def _decorate(
     kinds = {parameter.kind for parameter in signature.parameters.values()}
     spec = TaskSpec(
         fn=fn,
-        name=name or getattr(fn, "__name__", type(fn).__name__),
+        name=name or str(getattr(fn, "__name__", type(fn).__name__)),
         policy=policy,
         timeout=timeout,
         is_async=inspect.iscoroutinefunction(fn),

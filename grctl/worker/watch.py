@@ -7,6 +7,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from grctl.worker.executor import Executor, Interrupt
+from grctl.worker.scope import Scope
 
 if TYPE_CHECKING:
     from grctl.worker.worker import Worker
@@ -45,20 +46,10 @@ class Watch:
             scope = executor.run.scope
             if executor.interrupted is not None:
                 self._check_stopped(executor, now)
-            elif scope is None or scope.is_closed:
-                continue
-            elif scope.is_sleeping:
-                sleeping += 1
-            elif executor.step_time_left is not None:
-                executor.step_time_left -= passed
-                if executor.step_time_left <= 0:
-                    executor.interrupt(Interrupt.TIMEOUT)
-            if executor.run_ends_at is not None and now >= executor.run_ends_at:
-                executor.interrupt(Interrupt.RUN_TIMEOUT)
-            if scope is not None and scope.active:
-                for call in list(scope.active.values()):
-                    if not call.noted and now - call.began > LONG_TASK_SECONDS:
-                        call.note_start()
+            elif scope is not None and not scope.is_closed:
+                sleeping += scope.is_sleeping
+                _check_times(executor, now, 0.0 if scope.is_sleeping else passed)
+                _note_long_tasks(scope, now)
         self._worker.sleeping = sleeping
 
     def _check_stopped(self, executor: Executor, now: float) -> None:
@@ -67,3 +58,18 @@ class Watch:
             self._worker.abandon(executor)
         for gone in [e for e in self._stopped_at if e.run.run_id not in self._worker.executors]:
             del self._stopped_at[gone]
+
+
+def _check_times(executor: Executor, now: float, passed: float) -> None:
+    if executor.step_time_left is not None:
+        executor.step_time_left -= passed
+        if executor.step_time_left <= 0:
+            executor.interrupt(Interrupt.TIMEOUT)
+    if executor.run_ends_at is not None and now >= executor.run_ends_at:
+        executor.interrupt(Interrupt.RUN_TIMEOUT)
+
+
+def _note_long_tasks(scope: Scope, now: float) -> None:
+    for call in list(scope.active.values()):
+        if not call.noted and now - call.began > LONG_TASK_SECONDS:
+            call.note_start()

@@ -14,10 +14,11 @@ import logging
 import os
 import random
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 from uuid import UUID, uuid4
 
+from grctl.client.client import Client
 from grctl.client.connection import Connection
 from grctl.engine.codec import Codec
 from grctl.errors import ConfigurationError, LeaseLostError
@@ -25,8 +26,8 @@ from grctl.ids import new_run_id
 from grctl.log import get_logger
 from grctl.postgres.journal import Journal
 from grctl.postgres.migrations import check
-from grctl.workflow.workflow import Workflow
 from grctl.worker import branches
+from grctl.worker.chores import Chores
 from grctl.worker.claims import Claims
 from grctl.worker.clock import DatabaseClock
 from grctl.worker.executor import Executor, Interrupt
@@ -34,6 +35,7 @@ from grctl.worker.lease import LeaseKeeper
 from grctl.worker.run import HeldRun, Message
 from grctl.worker.signals import Signals
 from grctl.worker.watch import Watch
+from grctl.workflow.workflow import Workflow
 
 __all__ = ["Worker"]
 
@@ -70,6 +72,7 @@ class Worker:
         if self.concurrency < 1:
             raise ValueError(f"concurrency must be at least 1, not {self.concurrency}")
         self.codec = codec or connection.codec
+        self.client = Client(connection, self.codec)
         self.workflow_logger = workflow_logger or logging.getLogger("grctl.workflow")
         self.worker_name = name or self.settings.worker_name or _name_for(self.workflows)
         self.worker_id = f"{self.worker_name}.{uuid4().hex[:8]}@{socket.gethostname()}"
@@ -80,6 +83,7 @@ class Worker:
         self.clock: DatabaseClock
         self.journal: Journal
         self._claims: Claims | None = None
+        self._chores: Chores
         self._worker_no = 0
         self._ready = asyncio.Event()
         self._stopping = asyncio.Event()
@@ -89,6 +93,7 @@ class Worker:
         self._all_done.set()
         self._shutdown_timeout = self.settings.shutdown_seconds
         self._started = False
+        self._loose: set[asyncio.Future[Any]] = set()
 
     # --- life ---------------------------------------------------------------------------------
 
@@ -141,10 +146,17 @@ class Worker:
         lease = LeaseKeeper(self.database, self._worker_no, self.worker_id, self.journal_fence)
         claims = self._claims = Claims(self, self._worker_no)
         signals = Signals(self)
+        self._chores = Chores(self)
         lease.start()
         background = [
             asyncio.ensure_future(part)
-            for part in (self.journal.run(), signals.run(), Watch(self).run(), claims.run())
+            for part in (
+                self.journal.run(),
+                signals.run(),
+                Watch(self).run(),
+                self._chores.run(),
+                claims.run(),
+            )
         ]
         try:
             await signals.until_listening()
@@ -172,7 +184,7 @@ class Worker:
         if self._stopping.is_set():
             await self._sign_off()
 
-    async def _until_over(self, background: list[asyncio.Future[Any]]) -> None:
+    async def _until_over(self, background: Sequence[asyncio.Future[Any]]) -> None:
         """Until stopped or fenced; a background loop that fails ends the worker."""
         stopping = asyncio.ensure_future(self._stopping.wait())
         fenced = asyncio.ensure_future(self._fenced.wait())
@@ -297,7 +309,9 @@ class Worker:
         if error is not None and not isinstance(error, LeaseLostError):
             log.error("executor failed", **executor.ids, exc_info=error)
             # Ours by a defect only. Its run must not be held for ever by a worker that lives on.
-            asyncio.ensure_future(self.give_back(executor.run))
+            giving = asyncio.ensure_future(self.give_back(executor.run))
+            self._loose.add(giving)
+            giving.add_done_callback(self._loose.discard)
 
     def _forget(self, executor: Executor) -> None:
         if self.executors.get(executor.run.run_id) is executor:
@@ -317,6 +331,10 @@ class Worker:
         """There may be something to claim."""
         if self._claims is not None:
             self._claims.call()
+
+    def asked(self) -> None:
+        """There may be queries to answer, or children of ended parents to close."""
+        self._chores.call()
 
     async def poll(self) -> None:
         """What a missed notification would have told: cancels of runs that are held."""

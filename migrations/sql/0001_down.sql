@@ -1,4 +1,6 @@
 -- Everything but the schema itself, which holds the version table.
+drop function grctl.retry_run(uuid);
+drop function grctl.close_child();
 drop function grctl.terminate_run(uuid, text);
 drop function grctl.cancel_run(uuid, text);
 drop function grctl.lock_run(uuid);
@@ -9,8 +11,11 @@ drop function grctl.commit_batch;
 drop function grctl.after_end(uuid[]);
 drop function grctl.deliver(uuid[], text[], text[], text[], uuid[]);
 drop function grctl.start_runs;
+drop function grctl.notify_answered(uuid[]);
 drop function grctl.notify_ended(uuid[]);
 drop function grctl.notify_types(text[]);
+drop table grctl.queries;
+drop table grctl.answers;
 drop table grctl.closings;
 drop table grctl.inbox;
 drop table grctl.store;

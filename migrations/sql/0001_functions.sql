@@ -26,6 +26,16 @@ as $$
 $$;
 
 
+-- Tells waiters which updates and queries have been answered.
+create function grctl.notify_answered(p_messages uuid[]) returns void
+language sql
+as $$
+    select pg_notify('grctl.answer', string_agg(replace(message::text, '-', ''), ','))
+    from unnest(p_messages) with ordinality as m(message, n)
+    group by n / 230;
+$$;
+
+
 -- Starts runs: all new ones in one insert. A start sent again (same run_id) is answered as the
 -- first was, so that a client may repeat it after a lost connection.
 create function grctl.start_runs(
@@ -140,11 +150,15 @@ begin
     where r.run_id = any(p_ended) and r.parent_step is not null and r.status <> 'continued'
     having count(*) > 0;
 
+    -- Only noted here: ending them takes locks that come before this transaction's.
     insert into grctl.closings (run_id, policy)
     select c.run_id, c.parent_close_policy
     from grctl.runs c
     where c.parent_run_id = any(p_ended) and c.ended_at is null and c.parent_close_policy <> 'abandon'
     on conflict do nothing;
+    if found then
+        perform pg_notify('grctl.wake', '*');
+    end if;
 
     perform grctl.notify_ended(p_ended);
 end;
@@ -154,7 +168,8 @@ $$;
 -- A worker's batch: everything its runs have to record, in one transaction and one round trip.
 --
 --   e_*  history rows        t_*  transitions (a step's end)      s_*  store writes (null deletes)
---   p_starts, p_messages     children, continued runs, messages to other runs (rare, so in JSON)
+--   p_starts, p_messages, p_answers   children and continued runs, messages to other runs, answers
+--            to updates: rare, so in JSON
 --
 -- Answers: one row a transition, and one for each run whose rows were refused:
 --   kept    the worker goes on with the run, for the reason in `why`
@@ -171,16 +186,18 @@ create function grctl.commit_batch(
     t_step_name text[], t_attempt integer[], t_delay_ms bigint[], t_wait_step text[],
     t_read integer[], t_result text[], t_error text[],
     s_run uuid[], s_key text[], s_value text[],
-    p_touched uuid[], p_starts json, p_messages json
+    p_touched uuid[], p_starts json, p_messages json, p_answers json
 ) returns table (run uuid, verdict text, why text, item integer)
 language plpgsql
 as $$
+#variable_conflict use_column
 declare
     v_rows integer;
     v_accepted uuid[];
     v_kept uuid[];
     v_causes text[];
     v_ended uuid[];
+    v_answered uuid[];
     v_refused integer[] := '{}';
     v_reasons text[] := '{}';
 begin
@@ -202,7 +219,7 @@ begin
             select e.run, 'refused', e.body ->> 'refused', i.n::integer
             from unnest(e_run, e_seq) with ordinality as i(run, seq, n)
             join grctl.events e on e.run_id = i.run and e.seq = i.seq
-            where e.kind in ('child.refused', 'message.refused');
+            where e.kind in ('child.refused', 'message.refused', 'parent.refused');
         end if;
         return;
     end if;
@@ -253,26 +270,31 @@ begin
     end if;
     if p_messages is not null then
         with m as (
-            select m.item, m.kind, m.name, m.payload, m.message_id,
-                coalesce(m.to_run, o.run_id) as to_run,
-                row_number() over (order by m.item) as n
+            select m.item, m.kind, m.name, m.payload, m.message_id, o.run_id as to_run,
+                case
+                    when o.run_id is null then 'ended'
+                    when not m.name = any(w.event_names) then 'unknown'
+                end as problem
             from json_to_recordset(p_messages) as m(
                 item integer, from_run uuid, from_epoch integer, to_run uuid, wf_id text,
                 kind text, name text, payload text, message_id uuid)
             join grctl.runs f on f.run_id = m.from_run and f.epoch = m.from_epoch
-            left join grctl.runs o on o.wf_id = m.wf_id and o.ended_at is null
+            left join grctl.runs o
+                on (o.run_id = m.to_run or o.wf_id = m.wf_id) and o.ended_at is null
+            left join grctl.workflow_types w on w.wf_type = o.wf_type
         ),
         delivered as (
-            select d as n
-            from (select array_agg(to_run order by n) a, array_agg(kind order by n) k,
-                    array_agg(name order by n) b, array_agg(payload order by n) p,
-                    array_agg(message_id order by n) i from m) as g
-            cross join lateral grctl.deliver(g.a, g.k, g.b, g.p, g.i) as d
+            select count(*) as n
+            from (select array_agg(to_run order by item) a, array_agg(kind order by item) k,
+                    array_agg(name order by item) b, array_agg(payload order by item) p,
+                    array_agg(message_id order by item) i from m where problem is null) as g
+            cross join lateral grctl.deliver(g.a, g.k, g.b, g.p, g.i)
         )
-        select v_refused || array_agg(m.item), v_reasons || array_agg('ended'::text)
+        select v_refused || array_agg(m.item), v_reasons || array_agg(m.problem)
         into v_refused, v_reasons
         from m
-        where m.n not in (select n from delivered)
+        cross join delivered
+        where m.problem is not null
         having count(*) > 0;
         v_refused := coalesce(v_refused, '{}');
         v_reasons := coalesce(v_reasons, '{}');
@@ -339,7 +361,7 @@ begin
             cause = case
                 when n.halted then 'cancel'
                 when n.unread then 'event'
-                when n.again then r.cause
+                when n.again or n.ends then r.cause
                 when n.go in ('step', 'delay') then 'step'
             end,
             owner = case when n.stays then r.owner end,
@@ -351,12 +373,17 @@ begin
             wait_until = case n.go when 'wait' then n.due when 'rewait' then r.wait_until end,
             wait_step = case
                 when n.go = 'wait' then n.wait_step
-                when n.go = 'rewait' or n.again then r.wait_step
+                when n.go = 'rewait' or n.again or n.ends then r.wait_step
             end,
-            step_no = case when n.again then r.step_no else r.step_no + 1 end,
-            step_seq = case when n.again then r.step_seq else n.seq end,
+            -- The last step of an ended run stays what it was: a failed one can be retried.
+            step_no = case when n.again or n.ends then r.step_no else r.step_no + 1 end,
+            step_seq = case when n.again or n.ends then r.step_seq else n.seq end,
             step_name = case when n.again or n.ends then r.step_name else n.step_name end,
-            step_attempt = case when n.again then n.attempt else 1 end,
+            step_attempt = case
+                when n.again then n.attempt
+                when n.ends then r.step_attempt
+                else 1
+            end,
             next_seq = n.seq,
             crashes = 0,
             inbox_head = n.read,
@@ -394,6 +421,20 @@ begin
         using unnest(t_run, t_read) as t(run_id, read)
         join unnest(v_accepted) as a(run_id) on a.run_id = t.run_id
         where i.run_id = t.run_id and i.no <= t.read;
+    end if;
+
+    if p_answers is not null then
+        with given as (
+            insert into grctl.answers (message_id, run_id, answer, error)
+            select g.message_id, g.run_id, g.answer::json, g.error::json
+            from json_to_recordset(p_answers) as g(
+                message_id uuid, run_id uuid, answer text, error text)
+            join unnest(v_accepted) as a(run_id) on a.run_id = g.run_id
+            on conflict do nothing
+            returning message_id
+        )
+        select array_agg(message_id) into v_answered from given;
+        perform grctl.notify_answered(v_answered);
     end if;
 
     -- 7. What ended: a continued run's successor, parents, waiters.
@@ -591,5 +632,58 @@ begin
         perform pg_notify('grctl.worker', r.owner || ' terminate ' || p_run);
     end if;
     return 'terminated';
+end;
+$$;
+
+
+-- Does what was noted for one child of an ended parent. One at a time, as each takes locks in
+-- their order; answers whether there was one.
+create function grctl.close_child() returns boolean
+language plpgsql
+as $$
+declare
+    c grctl.closings;
+begin
+    delete from grctl.closings d
+    where d.run_id = (
+        select o.run_id from grctl.closings o order by o.run_id limit 1 for update skip locked)
+    returning d.* into c;
+    if not found then
+        return false;
+    end if;
+    if c.policy = 'cancel' then
+        perform grctl.cancel_run(c.run_id, 'the parent workflow has ended');
+    else
+        perform grctl.terminate_run(c.run_id, 'the parent workflow has ended');
+    end if;
+    return true;
+end;
+$$;
+
+
+-- Opens a failed run again, at the step that failed: what its tasks completed is kept.
+-- Answers: retried, not_failed, running (the workflow id has another open run).
+create function grctl.retry_run(p_run uuid) returns text
+language plpgsql
+as $$
+declare
+    r grctl.runs;
+begin
+    select * into r from grctl.runs o where o.run_id = p_run for no key update;
+    if not found or r.status <> 'failed' then
+        return 'not_failed';
+    end if;
+    if exists (select from grctl.runs o where o.wf_id = r.wf_id and o.ended_at is null) then
+        return 'running';
+    end if;
+    insert into grctl.events (run_id, seq, step_no, step_attempt, kind, batch, epoch)
+    values (p_run, r.next_seq, r.step_no, r.step_attempt, 'run.retried', 0, r.epoch);
+    update grctl.runs o
+    set status = 'delayed', wake_at = grctl.now(), ended_at = null, error = null, crashes = 0,
+        step_attempt = o.step_attempt + 1, next_seq = o.next_seq + 1,
+        cancel_requested_at = null, cancel_reason = null
+    where o.run_id = p_run;
+    perform grctl.notify_types(array[r.wf_type]);
+    return 'retried';
 end;
 $$;

@@ -159,3 +159,32 @@ create table grctl.closings (
     run_id uuid primary key,
     policy text not null check (policy in ('cancel', 'terminate'))
 );
+
+
+-- Answers to updates, by the id of the message that asked; written by the handler's step end.
+create table grctl.answers (
+    message_id  uuid primary key,
+    run_id      uuid not null,
+    answer      json,
+    error       json,
+    answered_at timestamptz not null default grctl.now()
+);
+
+create index answers_run on grctl.answers (run_id);
+
+
+-- Questions to query handlers, while they are open. Nothing durable: who asks waits for it.
+create unlogged table grctl.queries (
+    query_id   uuid primary key,
+    run_id     uuid not null,
+    wf_type    text not null,
+    name       text not null,
+    args       json,
+    asked_at   timestamptz not null default grctl.now(),
+    expires_at timestamptz not null,
+    taken_at   timestamptz,
+    answer     json,
+    error      json
+);
+
+create index queries_open on grctl.queries (wf_type) where taken_at is null;

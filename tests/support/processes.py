@@ -39,7 +39,7 @@ async def run_cli(
     *arguments: str,
     database_url: str | None = None,
     env: Mapping[str, str] | None = None,
-    timeout: float = 60.0,  # noqa: ASYNC109  the process must be killed too
+    timeout: float = 60.0,
 ) -> Finished:
     """`grctl ARGUMENTS` in a process of its own, to its end."""
     process = await asyncio.create_subprocess_exec(
@@ -100,7 +100,7 @@ class WorkerProcess:
     def returncode(self) -> int | None:
         return self._running().returncode
 
-    async def start(self, *, timeout: float = 30.0) -> Self:  # noqa: ASYNC109  see wait_ready
+    async def start(self, *, timeout: float = 30.0) -> Self:
         """Start it and wait until it says that it is ready."""
         await self.launch()
         await self.wait_ready(timeout=timeout)
@@ -120,7 +120,7 @@ class WorkerProcess:
         )
         self._reader = asyncio.create_task(self._read(), name="worker output")
 
-    async def wait_ready(self, *, timeout: float = 30.0) -> None:  # noqa: ASYNC109  says the output
+    async def wait_ready(self, *, timeout: float = 30.0) -> None:
         assert self._reader is not None
         ready = asyncio.create_task(self._ready.wait())
         await asyncio.wait({ready, self._reader}, timeout=timeout, return_when="FIRST_COMPLETED")
@@ -144,7 +144,7 @@ class WorkerProcess:
         """SIGTERM: ask it to end in good order."""
         self._send(signal.SIGTERM)
 
-    async def wait(self, *, timeout: float = 30.0) -> int:  # noqa: ASYNC109  says the output
+    async def wait(self, *, timeout: float = 30.0) -> int:
         """Its exit code (minus the signal that ended it)."""
         process = self._running()
         assert self._reader is not None

@@ -1,0 +1,107 @@
+"""What a worker does besides its runs: answers queries, closes children of ended parents."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from grctl.engine.codec import Codec
+from grctl.engine.exceptions import capture, details_to_json
+from grctl.models.run import RunStatus
+from grctl.worker.context import RunView
+from grctl.worker.snapshot import QueryContext, Snapshot
+from grctl.workflow.arguments import bind_positional
+
+if TYPE_CHECKING:
+    from grctl.worker.worker import Worker
+
+__all__ = ["Chores"]
+
+QUERIES_AT_ONCE = 20
+LONGEST_QUERY_SECONDS = 60.0
+
+
+class Chores:
+    """Called when there may be something; looks in the tables, and does it."""
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+        self._called = asyncio.Event()
+        self._called.set()
+        self._types = sorted(t for t, w in worker.workflows.items() if w.query_names)
+
+    def call(self) -> None:
+        """There may be something to do."""
+        self._called.set()
+
+    async def run(self) -> None:
+        """Do chores until cancelled."""
+        while True:
+            await self._called.wait()
+            self._called.clear()
+            while await self._close_child():
+                pass
+            while taken := await self._take():
+                await asyncio.gather(*(self._answer(query) for query in taken))
+
+    async def _close_child(self) -> bool:
+        database = self._worker.database
+        closed = await database.patiently(
+            "closing children", lambda: database.fetchval("runs", "close_child")
+        )
+        return bool(closed)
+
+    async def _take(self) -> list[Any]:
+        if not self._types:
+            return []
+        database = self._worker.database
+        return await database.patiently(
+            "looking for queries",
+            lambda: database.fetch("queries", "take", self._types, QUERIES_AT_ONCE),
+        )
+
+    async def _answer(self, query: Any) -> None:
+        codec = self._worker.codec
+        answer: str | None = None
+        error: str | None = None
+        try:
+            async with asyncio.timeout(LONGEST_QUERY_SECONDS):
+                answer = await self._ask_handler(query, codec)
+        except Exception as raised:  # noqa: BLE001 - whatever the handler raises is the answer
+            error = details_to_json(capture(raised), codec)
+        database = self._worker.database
+        await database.patiently(
+            "answering a query",
+            lambda: database.fetch("queries", "answer", query["query_id"], answer, error),
+        )
+
+    async def _ask_handler(self, query: Any, codec: Codec) -> str:
+        workflow = self._worker.workflows[query["wf_type"]]
+        handler = workflow.queries.get(query["name"])
+        if handler is None:
+            raise LookupError(
+                f"workflow {workflow.workflow_type!r} has no query {query['name']!r} in this "
+                f"worker's code; its queries are {', '.join(workflow.query_names) or 'none'}"
+            )
+        context = await self._context(query["run_id"], codec)
+        arguments = bind_positional(handler, query["args"], codec.decode)
+        value = await handler.fn(context, **arguments)
+        return codec.encode(value, what=f"answer of {handler.label}")
+
+    async def _context(self, run_id: UUID, codec: Codec) -> QueryContext:
+        run = (await self._worker.database.fetch("runs", "describe", run_id))[0]
+        view = RunView(
+            id=run_id,
+            wf_id=run["wf_id"],
+            wf_type=run["wf_type"],
+            status=RunStatus(run["status"]),
+            attempt=run["step_attempt"],
+            created_at=run["created_at"],
+            step_name=run["current_step"] or "",
+            parent_run_id=run["parent_run_id"],
+            parent_wf_id=run["parent_wf_id"],
+            parent_wf_type=run["parent_wf_type"],
+        )
+        snapshot = Snapshot(codec, await self._worker.load_store(run_id))
+        return QueryContext(view, snapshot, self._worker.workflow_logger)
