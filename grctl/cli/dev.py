@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import asyncio
+import signal
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from grctl.cli.worker import Concurrency, LogFormat, LogLevel, Loop, Targets
+from grctl.cli.worker import Concurrency, LogFormat, LogLevel, Loop, Targets, prepare
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from grctl.settings import Settings
+    from grctl.workflow.workflow import Workflow
 
 EPILOG = (
     "Example: `grctl dev shop.orders`, and in another terminal what it prints. The data stays "
     "until you remove its directory, unless you ask for --ephemeral. Not for production."
 )
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def dev(
@@ -22,12 +36,135 @@ def dev(
     ] = False,
     port: Annotated[
         int | None,
-        typer.Option(help="Port of PostgreSQL; default: the last one, or any free one.", min=1024),
+        typer.Option(
+            help="Port of PostgreSQL; default: the one it had, or any free one.",
+            min=1024,
+            max=65535,
+        ),
     ] = None,
     concurrency: Concurrency = None,
     log_format: LogFormat = None,
     log_level: LogLevel = None,
     loop: Loop = "auto",
 ) -> None:
-    """Start a PostgreSQL of its own, migrate it, and run a worker on it. Ctrl-C stops it all."""
-    raise NotImplementedError
+    """Start a PostgreSQL of its own, migrate it, and run a worker on it. Ctrl-C stops it all.
+
+    Without workflows (no MODULE, and no package that offers any) it starts PostgreSQL alone.
+    """
+    from grctl.settings import load_settings
+    from grctl.worker.process import end_process
+
+    asked = {"concurrency": concurrency, "log_format": log_format, "log_level": log_level}
+    prepare(load_settings(**asked))
+    workflows = _load(targets or [])
+    # To the end of the process: while PostgreSQL is stopped, another Ctrl-C changes nothing.
+    stop = _StopSignals()
+    with _server(port, ephemeral=ephemeral) as (dsn, home):
+        # GRCTL_DATABASE_URL and GRCTL_LISTEN_URL lead elsewhere, if they are set.
+        settings = load_settings(database_url=dsn, listen_url=dsn, **asked)
+        _migrate(settings)
+        typer.echo(_welcome(dsn, home, workflows, ephemeral=ephemeral))
+        code = _work(workflows, settings, loop, stop)
+    end_process(code)
+
+
+def _load(targets: Sequence[str]) -> list[Workflow]:
+    from grctl.worker.discovery import are_any_offered, load_workflows
+
+    return load_workflows(targets) if targets or are_any_offered() else []
+
+
+@contextmanager
+def _server(port: int | None, *, ephemeral: bool) -> Iterator[tuple[str, Path]]:
+    """The server's URL and directory; it is stopped at the end, unless others use it."""
+    from grctl.dev import EmbeddedPostgres, default_home
+
+    with ExitStack() as stack:
+        home = default_home()
+        if ephemeral:
+            place = stack.enter_context(tempfile.TemporaryDirectory(prefix="grctl-dev-"))
+            Path(place).chmod(0o711)  # for root, the server runs as another account
+            home = Path(place) / "postgres"
+        server = EmbeddedPostgres(home, ephemeral=ephemeral, port=port)
+        stack.callback(server.stop)
+        yield server.start(), server.home
+
+
+def _migrate(settings: Settings) -> None:
+    from grctl.postgres import migrations
+
+    url = settings.require_database_url()
+    asyncio.run(migrations.upgrade(url, settings.db_schema))
+
+
+def _work(workflows: Sequence[Workflow], settings: Settings, loop: Loop, stop: _StopSignals) -> int:
+    """Until a signal comes. The exit code."""
+    from grctl.worker.process import run_worker
+
+    if not workflows:
+        stop.wait()
+    if stop.came:
+        return 0
+    with stop.lent():
+        return run_worker(workflows, settings, loop=loop)
+
+
+def _welcome(dsn: str, home: Path, workflows: Sequence[Workflow], *, ephemeral: bool) -> str:
+    kept = "removed at the end" if ephemeral else "kept; remove it to begin anew"
+    lines = [
+        f"PostgreSQL runs. Its data: {home} ({kept})",
+        "In another terminal:",
+        f"  export GRCTL_DATABASE_URL={dsn}",
+    ]
+    if workflows:
+        lines += [f"  {_example_of(workflow)}" for workflow in workflows]
+        lines += ["  grctl list", "Ctrl-C stops the worker and PostgreSQL."]
+    else:
+        lines += [
+            "There is no worker: name the modules of your workflows, `grctl dev shop.orders`, or",
+            "run `grctl worker shop.orders` in that other terminal.",
+            "Ctrl-C stops PostgreSQL.",
+        ]
+    return "\n".join(lines)
+
+
+def _example_of(workflow: Workflow) -> str:
+    names = [each.name for each in workflow.start_handler.parameters if each.required]
+    command = f"grctl run {workflow.workflow_type}"
+    if not names:
+        return command
+    given = ", ".join(f'"{name}": …' for name in names)
+    return f"{command} --input '{{{given}}}'"
+
+
+class _StopSignals:
+    """Notes the signals that are to stop us, so that they never interrupt the start or the stop of
+    PostgreSQL in the middle.
+    """
+
+    def __init__(self) -> None:
+        self.came = False
+        self._listen()
+
+    def wait(self) -> None:
+        """Until one comes."""
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        if not self.came:
+            signal.sigwait(SIGNALS)
+            self.came = True
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+
+    @contextmanager
+    def lent(self) -> Iterator[None]:
+        """Somebody else takes the signals meanwhile."""
+        try:
+            yield
+        finally:
+            self._listen()
+
+    def _listen(self) -> None:
+        for number in SIGNALS:
+            signal.signal(number, self._note)
+
+    def _note(self, _number: int, _frame: FrameType | None) -> None:
+        self.came = True

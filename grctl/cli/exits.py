@@ -16,6 +16,8 @@ class ExitCode(IntEnum):
     FAILURE = 1
     USAGE = 2
     DATABASE = 3
+    CANCELLED = 4
+    TIMED_OUT = 5
 
 
 def exit_code_of(error: BaseException) -> ExitCode:

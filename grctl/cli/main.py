@@ -6,9 +6,12 @@ Exit codes of every command:
 code  meaning
 ====  =============================================================================
 0     done
-1     it failed; the reason is on stderr
+1     it failed, or the workflow that it waited for did; the reason is on stderr
 2     wrong usage: an unknown option, an argument or a setting that is not allowed
 3     the database cannot be reached, is not migrated, or is newer than this grctl
+4     the workflow that it waited for was cancelled or terminated
+5     the workflow that it waited for did not end within its timeout
+130   Ctrl-C
 ====  =============================================================================
 
 Command modules import what is heavy inside their commands: `grctl --help` is quick.
@@ -22,7 +25,7 @@ from typing import Annotated
 import typer
 
 from grctl import __version__
-from grctl.cli import config, db, dev, worker
+from grctl.cli import config, db, dev, run, show, worker
 from grctl.cli.exits import exit_code_of, is_unreachable, message_of
 from grctl.errors import GrctlError
 
@@ -37,6 +40,11 @@ app.command("config")(config.config)
 app.add_typer(db.app, name="db")
 app.command("worker", epilog=worker.EPILOG)(worker.worker)
 app.command("dev", epilog=dev.EPILOG)(dev.dev)
+app.command("run", epilog=run.RUN_EPILOG)(run.run)
+app.command("start", epilog=run.START_EPILOG)(run.start)
+app.command("history", epilog=show.HISTORY_EPILOG)(show.history)
+app.command("describe", epilog=show.DESCRIBE_EPILOG)(show.describe)
+app.command("list", epilog=show.LIST_EPILOG)(show.list_)
 
 
 def _print_version(wanted: bool) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -11,16 +11,29 @@ from uuid import UUID
 from grctl.client.connection import Connection
 from grctl.client.handle import WorkflowHandle
 from grctl.client.outcomes import read_error
+from grctl.client.page import (
+    RunPage,
+    check_limit,
+    check_since,
+    cursor_of,
+    read_cursor,
+    read_statuses,
+)
 from grctl.client.starts import Start
 from grctl.engine.codec import Codec
+from grctl.engine.history import expand
 from grctl.engine.transitions import milliseconds
 from grctl.errors import WorkflowNotFoundError
 from grctl.ids import new_run_id
+from grctl.models.history import HistoryEvent
 from grctl.models.run import RunInfo, RunStatus
+from grctl.postgres.history import read_history
 
 __all__ = ["Client", "WorkflowStart"]
 
 LONGEST_ID = 255
+
+_LEFT_OUT = {"input": None, "result": None, "error": None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +126,51 @@ class Client:
             run_id = await self.database.fetchval("runs", "latest", id)
         rows = await self.database.fetch("runs", "describe", run_id) if run_id else []
         if not rows or rows[0]["wf_id"] != id:
-            raise WorkflowNotFoundError(f"there is no workflow with the id {id!r}")
+            raise _not_found(id, run_id)
         return self._info(rows[0])
+
+    async def get_history(self, id: str, run_id: UUID | None = None) -> list[HistoryEvent]:
+        """The history of a workflow id's latest run, or of the given one of its runs.
+
+        Ordered and complete as of now; of an open run it is what has been recorded so far, and the
+        start of the step that runs. WorkflowNotFoundError if there is no such run.
+        """
+        found = await read_history(self.database, id, run_id)
+        if found is None:
+            raise _not_found(id, run_id)
+        run, rows = found
+        return list(expand(rows, run))
+
+    async def list_workflows(
+        self,
+        type: str | None = None,
+        status: RunStatus | str | Iterable[RunStatus | str] | None = None,
+        since: datetime | None = None,
+        id_prefix: str | None = None,
+        limit: int = 100,
+        cursor: str | None = None,
+    ) -> RunPage:
+        """Runs, newest first, at most ``limit`` (1 to 1,000) of them: a list, with ``next_cursor``.
+
+        ``type`` and ``status`` (one or several) choose among them, ``since`` (with a time zone) by
+        the time of their start, ``id_prefix`` by how their workflow id begins. Give a page's
+        ``next_cursor`` as ``cursor`` to go on; it is None on the last page. Input, result and
+        error are left out: ``describe`` has them. ValueError says what may be asked for.
+        """
+        from grctl.postgres.views import RunFilter, list_runs  # noqa: PLC0415 - sqlalchemy is heavy
+
+        check_limit(limit)
+        check_since(since)
+        wanted = RunFilter(
+            wf_type=type,
+            statuses=read_statuses(status),
+            since=since,
+            id_prefix=id_prefix,
+            before=read_cursor(cursor),
+        )
+        rows = await list_runs(self.database, wanted, limit + 1)
+        runs = [self._info({**row, **_LEFT_OUT}) for row in rows[:limit]]
+        return RunPage(runs, cursor_of(runs[-1].id) if len(rows) > limit else None)
 
     def _start(self, wf_type: str, wf_id: str, value: Any, timeout: timedelta | None) -> Start:
         if not isinstance(wf_id, str) or not 0 < len(wf_id) <= LONGEST_ID:
@@ -156,6 +212,12 @@ class Client:
             result=None if row["result"] is None else decode(row["result"]),
             error=error,
         )
+
+
+def _not_found(wf_id: str, run_id: UUID | None) -> WorkflowNotFoundError:
+    if run_id is None:
+        return WorkflowNotFoundError(f"there is no workflow with the id {wf_id!r}")
+    return WorkflowNotFoundError(f"workflow {wf_id!r} has no run {run_id}")
 
 
 def _started(start: Start) -> RunInfo:

@@ -69,6 +69,8 @@ class EmbeddedPostgres:
         ephemeral: remove everything when the last user is gone.
         settings: of postgresql.conf, over ours; they take effect when the server is started, not
             when one that runs is joined.
+        port: to listen on, when the server is started and not joined; None: the one it had, or any
+            free one.
 
     Linux and macOS.
     """
@@ -79,11 +81,13 @@ class EmbeddedPostgres:
         *,
         ephemeral: bool = False,
         settings: Mapping[str, str] | None = None,
+        port: int | None = None,
     ) -> None:
         self._account = server_account()
         self._home = Home(home, self._account)
         self._ephemeral = ephemeral
         self._settings = {**_SETTINGS, **(settings or {})}
+        self._port = port
         self._found: Installation | None = None
 
     @property
@@ -262,7 +266,7 @@ class EmbeddedPostgres:
 
     def _launch(self, record: ServerRecord) -> None:
         """Start the server, if it can be on the port it had before: URLs stay good."""
-        port = record.port
+        port = self._port or record.port
         for attempt in range(1, _START_ATTEMPTS + 1):
             self._remove_stale_pid_file()
             self._write_settings(port)
@@ -276,7 +280,10 @@ class EmbeddedPostgres:
             if attempt == _START_ATTEMPTS or not any(each in words for each in _PASSING):
                 raise EmbeddedPostgresError(f"PostgreSQL does not start in {self.home}:\n{words}")
             time.sleep(0.1)
-            if attempt > _START_ATTEMPTS // 4 or "bind" in words:
+            if self._port is not None:
+                if "bind" in words:
+                    raise EmbeddedPostgresError(f"port {port} of {HOST} is in use")
+            elif attempt > _START_ATTEMPTS // 4 or "bind" in words:
                 port = _free_port()
         self._home.write_record(ServerRecord(port=port, password=record.password))
         self._create_database(port, record.password)

@@ -36,6 +36,7 @@ __all__ = ["capture", "details_from_json", "details_to_json", "restore"]
 _CUT: Final = "\n... (cut) ...\n"
 _LOCALS: Final = "<locals>"
 _MAX_NESTED: Final = 8
+_MAX_SHOWN_ERRORS: Final = 1000
 _COST_OF_ERROR: Final = 64  # of the budget, in values: so that at most a thousand are recorded
 _VALUES: Final = Codec(max_bytes=MAX_BYTES)
 # Data that the built-in errors keep outside ``args`` and ``__dict__``, and that can be set again.
@@ -156,9 +157,27 @@ def _cut(text: str, limit: int = MAX_BYTES) -> str:
 
 def _stack_trace(error: BaseException, message: str) -> str:
     try:
-        return _cut("".join(traceback.format_exception(error)))
+        if _is_legible(error):
+            return _cut("".join(traceback.format_exception(error)))
+        own = "".join(traceback.format_tb(error.__traceback__))
+        return _cut(f"{own}{type(error).__name__}: {message}")
     except Exception:  # noqa: BLE001 - a chain of causes too long, a broken __repr__ ...
         return f"{type(error).__name__}: {message}"
+
+
+def _is_legible(error: BaseException) -> bool:
+    """Whether causes and members are few enough to be shown: Python would walk through them all,
+    those that are members of several groups again and again.
+    """
+    waiting: list[BaseException] = [error]
+    for _ in range(_MAX_SHOWN_ERRORS):
+        if not waiting:
+            return True
+        one = waiting.pop()
+        waiting.extend(other for other in (one.__cause__, one.__context__) if other is not None)
+        if isinstance(one, BaseExceptionGroup):
+            waiting.extend(one.exceptions)
+    return False
 
 
 def _args(error: BaseException) -> tuple[Any, ...]:

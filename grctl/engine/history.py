@@ -42,6 +42,7 @@ from grctl.models.messages import (
     RunStarted,
     StepCancelled,
     StepStarted,
+    UpdateReceived,
     WaitTimedOut,
 )
 from grctl.models.run import RunStatus
@@ -67,6 +68,7 @@ class RunRecord:
     step_name: str | None = None
     wait_step: str | None = None
     worker_id: str | None = None
+    message_kind: str | None = None
     message_name: str | None = None
     message_payload: str | None = None
     message_at: datetime | None = None
@@ -212,7 +214,7 @@ class _Telling:
         if before is None:
             return self._run.started_at is not None
         if self._goes_straight_on() or self._run.cause in ("event", "timeout"):
-            return before.kind != "step.attempt_failed" or end.epoch - 1 > before.epoch
+            return before.kind not in _RETRIES or end.epoch - 1 > before.epoch
         return end.epoch - 1 > before.epoch  # claimed after the delay
 
     def _is_halted(self, following: _Segment | None) -> bool:
@@ -247,17 +249,25 @@ class _Telling:
             self._run_began = True
             started = RunStarted(value_of(run.input))
             yield _reckoned(started, run.started_at or at, worker_id)
-        if self._before is None or self._before.kind != "step.attempt_failed":
+        if self._before is None or self._before.kind not in _RETRIES:
             message: HistoryMessage | None = None
             match self._cause(segment):
                 case "event":
-                    payload = end.input if end is not None and end.name else run.message_payload
-                    message = EventReceived(step_name, value_of(payload))
+                    message = self._received(end, step_name)
                 case "timeout":
                     message = WaitTimedOut(step_name)
             if message is not None:
                 yield _reckoned(message, at, worker_id)
         yield _reckoned(StepStarted(step_name), at, worker_id, step_name)
+
+    def _received(self, end: Row | None, name: str) -> HistoryMessage:
+        """What was taken from the inbox. An update is known by its answer, or lies there still."""
+        run = self._run
+        payload = value_of(end.input if end is not None and end.name else run.message_payload)
+        is_update = run.message_kind == "update" and run.message_name == name
+        if is_update or (end is not None and "answer" in members(end)):
+            return UpdateReceived(name, payload)
+        return EventReceived(name, payload)
 
     def _began(self, segment: _Segment) -> datetime:
         """When the step began: by its duration; else by what woke it."""
@@ -302,6 +312,9 @@ class _Telling:
         lasted: timedelta = end.at - self._run.created_at
         return max(0, lasted // timedelta(milliseconds=1))
 
+
+_RETRIES: Final = frozenset({"step.attempt_failed", "run.retried"})
+"""After these the same step runs again, for the same cause."""
 
 _HANDLED: Final = frozenset({"start", "step", "event", "timeout"})
 """Causes for which a handler runs."""

@@ -18,12 +18,14 @@ from grctl.models.messages import (
     RunCompleted,
     RunContinued,
     RunFailed,
+    RunRetried,
     RunTerminated,
     RunTimeout,
     StepAttemptFailed,
     StepCompleted,
     StepFailed,
     StepTimeout,
+    UpdateAnswered,
     WaitStarted,
     WaitTimedOut,
 )
@@ -65,6 +67,8 @@ class StepEnd:
 
 def _completed(end: StepEnd) -> Iterator[HistoryMessage]:
     yield StepCompleted(end.name, end.step_ms)
+    if "answer" in end.body:
+        yield UpdateAnswered(end.name, end.body["answer"])
     if end.is_halted:
         return
     match end.body.get("next"):  # another step, delayed or not: its start says it
@@ -122,6 +126,10 @@ def _terminated(end: StepEnd) -> Iterator[HistoryMessage]:
     yield RunTerminated(end.body.get("reason"), end.run_ms)
 
 
+def _retried(_end: StepEnd) -> Iterator[HistoryMessage]:
+    yield RunRetried()
+
+
 _MESSAGES: Final[Mapping[str, Callable[[StepEnd], Iterator[HistoryMessage]]]] = {
     "step.completed": _completed,
     "step.failed": _failed,
@@ -132,6 +140,7 @@ _MESSAGES: Final[Mapping[str, Callable[[StepEnd], Iterator[HistoryMessage]]]] = 
     "run.timeout": _run_timeout,
     "run.cancelled": _cancelled,
     "run.terminated": _terminated,
+    "run.retried": _retried,
 }
 
 END_KINDS: Final = frozenset(_MESSAGES)

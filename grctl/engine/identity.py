@@ -20,17 +20,15 @@ _LONGEST_PATH = 240
 class Branch:
     """A line of execution within a step, and the count of what it has asked for.
 
-    ``inside`` is true while a task's body runs in it: what a body calls is not the step's.
     ``scope`` is whatever the worker hangs on its branches; the engine does not look at it.
     """
 
-    __slots__ = ("_children", "asked", "inside", "path", "scope")
+    __slots__ = ("_children", "asked", "path", "scope")
 
     def __init__(self, scope: Any, path: str = "") -> None:
         self.scope = scope
         self.path = path
         self.asked = 0
-        self.inside = False
         self._children: dict[str, int] | None = None
 
     def next_key(self) -> str:

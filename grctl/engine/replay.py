@@ -15,7 +15,15 @@ from grctl.engine.identity import split_key
 from grctl.engine.rows import Row
 from grctl.errors import NonDeterminismError
 
-__all__ = ["ROLES", "Recorded", "Replay"]
+__all__ = ["CANCEL_ASKED", "CANCEL_RECEIVED", "ROLES", "Recorded", "Replay"]
+
+CANCEL_ASKED = '{"asked":true}'
+"""The body of an outcome that is a cancellation by the step's own code."""
+
+_CANCELLABLE = frozenset({"task.cancelled", "sleep.completed", "child.ended"})
+
+CANCEL_RECEIVED = "run.cancel_received"
+"""The row that says from where on the step's code saw that a cancel of the run is asked for."""
 
 ROLES: dict[str, tuple[str, str]] = {
     "task.started": ("task", "start"),
@@ -50,6 +58,13 @@ class Recorded:
     rows: list[Row] = field(default_factory=list)
     outcome: Row | None = None
     asked: bool = False
+    awaits_cancel: bool = False
+    """Its outcome is a cancellation by the step's own code, which has not asked for it again."""
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the code is where it was when the outcome was handed to it."""
+        return self.asked and not self.awaits_cancel
 
     @property
     def start(self) -> Row | None:
@@ -68,6 +83,8 @@ class Replay:
     Those of the current attempt must be asked for again, every one, with the same kind, name and
     input. Of earlier attempts (a step's retry policy) only what completed is kept, and it answers
     a call that is the same; the code may well take another way this time.
+
+    Once the code has asked for something else than history has, nothing more can be asked for.
     """
 
     def __init__(
@@ -77,42 +94,46 @@ class Replay:
         self._recorded: dict[str, Recorded] = {}
         self._carried: dict[str, Recorded] = {}
         self._groups: deque[list[Recorded]] = deque()
-        self._unasked = 0
+        self._broken: str | None = None
+        carried: dict[int, dict[str, Recorded]] = {}
         batch: tuple[int, int] | None = None
         for row in rows:
-            if row.op is None or row.kind not in ROLES:
-                continue
-            if row.step_attempt != step_attempt:
-                self._carry(row)
-                continue
-            recorded = self._enter(self._recorded, row)
-            if recorded.outcome is not row:
+            recorded = self._read(row, step_attempt, carried)
+            if recorded is None:
                 continue
             if batch != (row.epoch, row.batch):
                 self._groups.append([])
                 batch = (row.epoch, row.batch)
             self._groups[-1].append(recorded)
+        for _, attempt in sorted(carried.items()):
+            self._carried |= {key: each for key, each in attempt.items() if _is_kept(each)}
         self._unasked = len(self._recorded)
 
-    def _enter(self, index: dict[str, Recorded], row: Row) -> Recorded:
-        assert row.op is not None
-        kind, role = ROLES[row.kind]
-        recorded = index.get(row.op)
-        if recorded is None:
-            recorded = index[row.op] = Recorded(row.op, kind, row.name, row.input)
-        recorded.rows.append(row)
-        if role == "outcome":
-            recorded.outcome = row
-        return recorded
-
-    def _carry(self, row: Row) -> None:
-        if ROLES[row.kind][1] == "outcome" and row.kind not in ("task.failed", "task.cancelled"):
-            self._enter(self._carried, row)
+    def _read(
+        self, row: Row, step_attempt: int, carried: dict[int, dict[str, Recorded]]
+    ) -> Recorded | None:
+        """Enter a row where it belongs; what it hands to the code when its turn comes."""
+        if row.kind == CANCEL_RECEIVED:
+            if row.step_attempt != step_attempt:
+                return None
+            return Recorded("", row.kind, None, None, [row], row, asked=True)
+        if row.op is None or row.kind not in ROLES:
+            return None
+        if row.step_attempt != step_attempt:
+            _enter(carried.setdefault(row.step_attempt, {}), row)
+            return None
+        recorded = _enter(self._recorded, row)
+        return recorded if recorded.outcome is row else None
 
     @property
     def is_empty(self) -> bool:
         """Whether history has nothing of this step, in any attempt."""
-        return not self._recorded and not self._carried
+        return not self._recorded and not self._carried and not self._groups
+
+    @property
+    def has_cancel_received(self) -> bool:
+        """Whether a request to cancel the run is still to be handed out."""
+        return any(each.kind == CANCEL_RECEIVED for group in self._groups for each in group)
 
     @property
     def is_over(self) -> bool:
@@ -120,7 +141,11 @@ class Replay:
         return not self._groups and not self._unasked
 
     def ask(self, key: str, kind: str, name: str | None, input_text: str | None) -> Recorded | None:
-        """What history has under ``key``, or None. NonDeterminismError if it is something else."""
+        """What history has under ``key``, or None. NonDeterminismError if it is something else,
+        or was before: code that goes on after that error must not act on anything.
+        """
+        if self._broken is not None:
+            raise NonDeterminismError(self._broken)
         recorded = self._recorded.get(key)
         if recorded is None:
             carried = self._carried.get(key)
@@ -128,7 +153,8 @@ class Replay:
                 return carried
             return None
         if not self._is_same(recorded, kind, name, input_text):
-            raise NonDeterminismError(_mismatch(recorded, kind, name, input_text))
+            self._broken = _mismatch(recorded, kind, name, input_text)
+            raise NonDeterminismError(self._broken)
         if not recorded.asked:
             recorded.asked = True
             self._unasked -= 1
@@ -150,22 +176,66 @@ class Replay:
         return self._same_json(recorded.input, input_text)
 
     def next_group(self) -> list[Recorded] | None:
-        """The next outcomes to hand out, once all of them have been asked for; else None."""
-        if not self._groups or not all(recorded.asked for recorded in self._groups[0]):
+        """The next outcomes to hand out, once the code waits for all of them; else None."""
+        if not self._groups or not all(recorded.is_ready for recorded in self._groups[0]):
             return None
         return self._groups.popleft()
 
+    @property
+    def left(self) -> int:
+        """How much is still to be handed out or asked for; less means that the code goes on."""
+        return len(self._groups) + self._unasked
+
+    @property
+    def waits_for(self) -> str:
+        """In words, what the code has not asked for yet."""
+        group = self._groups[0] if self._groups else self._recorded.values()
+        for recorded in group:
+            if not recorded.asked:
+                return f"a call of {_named(recorded)}"
+            if recorded.awaits_cancel:
+                return f"a cancellation of {_named(recorded)}"
+        return "nothing"
+
     def check_all_asked(self, step_name: str) -> None:
-        """At a step's end: NonDeterminismError if history has more than the code asked for."""
+        """At a step's end: NonDeterminismError if the code asked for something else, or for less.
+
+        However the step ended: its code may have caught the error, or lost it.
+        """
+        if self._broken is not None:
+            raise NonDeterminismError(self._broken)
         if not self._unasked:
             return
         left = next(recorded for recorded in self._recorded.values() if not recorded.asked)
         raise NonDeterminismError(
             f"step {step_name!r} ended without asking for what history has: "
-            f"{_describe(left.kind, left.name, left.input)} at {where(left.key)}"
+            f"{_named(left)}"
             + (f", and {self._unasked - 1} more" if self._unasked > 1 else "")
             + f". {_REMEDY}"
         )
+
+
+def _enter(index: dict[str, Recorded], row: Row) -> Recorded:
+    assert row.op is not None
+    kind, role = ROLES[row.kind]
+    recorded = index.get(row.op)
+    if recorded is None:
+        recorded = index[row.op] = Recorded(row.op, kind, row.name, row.input)
+    recorded.rows.append(row)
+    if role == "outcome":
+        recorded.outcome = row
+        recorded.awaits_cancel = row.kind in _CANCELLABLE and row.body == CANCEL_ASKED
+    return recorded
+
+
+def _is_kept(recorded: Recorded) -> bool:
+    """Whether a later attempt of the step need not do it again: it was done, and went well."""
+    outcome = recorded.outcome
+    if outcome is None or recorded.awaits_cancel:
+        return False
+    return outcome.kind not in ("task.failed", "task.cancelled") and not outcome.kind.endswith(
+        ".refused"
+    )
 
 
 _REMEDY = (
@@ -178,6 +248,11 @@ def where(key: str) -> str:
     """A key in words: in which branch, at which place."""
     branch, place = split_key(key)
     return f"place {place} of branch {branch!r}" if branch else f"place {place} of the step"
+
+
+def _named(recorded: Recorded) -> str:
+    what = _describe(recorded.kind, recorded.name, recorded.input)
+    return f"{what} at {where(recorded.key)}"
 
 
 def _describe(kind: str, name: str | None, input_text: str | None) -> str:

@@ -24,6 +24,7 @@ from grctl.models.messages import (
     RunCompleted,
     RunContinued,
     RunFailed,
+    RunRetried,
     RunScheduled,
     RunStarted,
     RunTerminated,
@@ -67,6 +68,7 @@ __all__ = [
     "RunCompleted",
     "RunContinued",
     "RunFailed",
+    "RunRetried",
     "RunScheduled",
     "RunStarted",
     "RunTerminated",
@@ -105,6 +107,7 @@ class HistoryKind(StrEnum):
     RUN_CANCELLED = "run.cancelled"
     RUN_TERMINATED = "run.terminated"
     RUN_CONTINUED = "run.continued"
+    RUN_RETRIED = "run.retried"
     STEP_STARTED = "step.started"
     STEP_COMPLETED = "step.completed"
     STEP_FAILED = "step.failed"
@@ -165,6 +168,7 @@ MESSAGE_CLASSES: dict[HistoryKind, type[HistoryMessage]] = {
     HistoryKind.RUN_CANCELLED: RunCancelled,
     HistoryKind.RUN_TERMINATED: RunTerminated,
     HistoryKind.RUN_CONTINUED: RunContinued,
+    HistoryKind.RUN_RETRIED: RunRetried,
     HistoryKind.STEP_STARTED: StepStarted,
     HistoryKind.STEP_COMPLETED: StepCompleted,
     HistoryKind.STEP_FAILED: StepFailed,

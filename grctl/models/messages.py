@@ -98,6 +98,11 @@ class RunContinued(HistoryMessage):
 
 
 @dataclass(frozen=True, slots=True)
+class RunRetried(HistoryMessage):
+    """A failed run was opened again, at the step that failed."""
+
+
+@dataclass(frozen=True, slots=True)
 class StepStarted(HistoryMessage):
     """A step began."""
 

@@ -25,13 +25,13 @@ limit $3
 select
     r.run_id, r.wf_id, r.status, r.cause, r.created_at, r.started_at, r.cancel_requested_at,
     coalesce(r.step_name, case when r.step_no = 1 then t.start_step end) as step_name, r.wait_step,
-    w.worker_id, m.name as message_name, m.payload as message_payload, m.sent_at as message_at,
+    w.worker_id, m.kind as message_kind, m.name as message_name, m.payload as message_payload, m.sent_at as message_at,
     r.input, r.result
 from grctl.runs r
 left join grctl.workflow_types t on t.wf_type = r.wf_type
 left join grctl.workers w on w.worker_no = r.owner
 left join lateral (
-    select i.name, i.payload, i.sent_at
+    select i.kind, i.name, i.payload, i.sent_at
     from grctl.inbox i
     where i.run_id = r.run_id and i.no > r.inbox_head
     order by i.no

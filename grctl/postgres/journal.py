@@ -191,18 +191,30 @@ class _Writer:
         self._start_turns()
 
     async def _send(self, number: int, batch: Sequence[Commit]) -> list[asyncpg.Record]:
-        """Send until there is an answer. The number makes it safe to send again."""
+        """Send until there is an answer. The number makes it safe to send again.
+
+        A connection that gives none is given up: it may be half open. A batch may be slow, too
+        (a lock, a busy server), so that each time it gets twice as long.
+        """
+        patience = self._database.settings.lease_seconds
         encoded = arguments(batch)
         while True:
             try:
                 if self._connection is None or self._connection.is_closed():
                     self._connection = await self._database.connect(f"journal {self.slot}")
                 answers = await self._connection.fetch(
-                    self._statement, self._worker_no, self.slot, number, *encoded
+                    self._statement,
+                    self._worker_no,
+                    self.slot,
+                    number,
+                    *encoded,
+                    timeout=patience,
                 )
             except Exception as error:
-                if not is_passing(error):
+                if not (is_passing(error) or isinstance(error, asyncpg.SyntaxOrAccessError)):
                     raise
+                if isinstance(error, TimeoutError):
+                    patience *= 2
                 if self._connection is not None and not isinstance(
                     error, asyncpg.TransactionRollbackError
                 ):

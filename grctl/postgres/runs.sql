@@ -104,7 +104,7 @@ limit 1
 -- name: describe
 select
     r.*, w.worker_id, p.wf_id as parent_wf_id, p.wf_type as parent_wf_type,
-    coalesce(r.step_name, t.start_step) as current_step
+    coalesce(r.step_name, case when r.step_no = 1 then t.start_step end) as current_step
 from grctl.runs r
 left join grctl.workers w on w.worker_no = r.owner
 left join grctl.runs p on p.run_id = r.parent_run_id

@@ -18,7 +18,7 @@ from grctl.errors import ConfigurationError
 from grctl.log import get_logger
 from grctl.workflow.workflow import Workflow
 
-__all__ = ["GROUP", "load_workflows"]
+__all__ = ["GROUP", "are_any_offered", "load_workflows"]
 
 GROUP = "grctl.workflows"
 """The group of entry points by which an installed package offers its workflows."""
@@ -67,6 +67,11 @@ def load_workflows(targets: Sequence[str] = ()) -> list[Workflow]:
     return [workflow for workflow, _ in found.values()]
 
 
+def are_any_offered() -> bool:
+    """Whether any installed package has an entry point in the group."""
+    return bool(_entry_points())
+
+
 def _add(found: dict[str, tuple[Workflow, _Source]], workflow: Workflow, source: _Source) -> None:
     try:
         workflow.validate()
@@ -83,13 +88,13 @@ def _add(found: dict[str, tuple[Workflow, _Source]], workflow: Workflow, source:
 
 def _target(text: str) -> _Source:
     module, separator, attribute = text.partition(":")
-    if not module or (separator and not attribute) or module.startswith("."):
-        raise ConfigurationError(f"{text!r} names no workflows: expected MODULE or MODULE:ATTR")
     if "/" in module or module.endswith(".py"):
         as_module = module.removesuffix(".py").strip("./").replace("/", ".")
         raise ConfigurationError(
             f"{text!r} is a file, and a module's name is expected: try {as_module!r}"
         )
+    if not module or (separator and not attribute) or module.startswith("."):
+        raise ConfigurationError(f"{text!r} names no workflows: expected MODULE or MODULE:ATTR")
     return _Source(repr(text), module, attribute or None)
 
 

@@ -14,6 +14,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from grctl.engine.exceptions import capture, details_to_json
+from grctl.engine.replay import CANCEL_RECEIVED
 from grctl.engine.retry import next_delay_ms
 from grctl.engine.rows import Transition
 from grctl.engine.transitions import Cause, Wake, after_directive, retried, stopped
@@ -26,7 +27,7 @@ from grctl.worker.branches import BranchTask
 from grctl.worker.context import Context, Relatives, RunView
 from grctl.worker.run import HeldRun
 from grctl.worker.run_logger import RunLogger
-from grctl.worker.scope import Scope, recorded_as
+from grctl.worker.scope import Scope, recorded_as, wait_for
 from grctl.worker.steps import StepCall, call_for
 from grctl.worker.store import Store
 from grctl.workflow.handler import DEFAULT_STEP_TIMEOUT, Handler, HandlerKind
@@ -85,7 +86,9 @@ class Executor:
         """Step after step. Ends when the run is parked, ended, lost or given back."""
         try:
             while await self._one_step():
-                pass
+                if self.worker.is_stopping:
+                    await self.worker.give_back(self.run)
+                    break
         except LeaseLostError:
             pass
         except RecordRefusedError as error:
@@ -121,8 +124,7 @@ class Executor:
         self.run.cancel_requested = True
         scope = self.run.scope
         if scope is not None and not scope.is_closed:
-            self.run.record("run.cancel_received")
-            scope.cancel_requested.set()
+            self.run.record(CANCEL_RECEIVED)  # once it is committed, the step's code sees it
 
     async def _one_step(self) -> bool:
         """Execute what the run is awake for. Whether the worker goes on with the run."""
@@ -150,11 +152,12 @@ class Executor:
         """Run a handler. None if it was stopped and nothing may be recorded."""
         run = self.run
         scope = Scope(run, self._codec, run.recorded, run.step_attempt)
-        if run.cancel_requested:
-            scope.cancel_requested.set()
         self.step_time_left = (handler.timeout or DEFAULT_STEP_TIMEOUT).total_seconds()
         run.scope = scope
+        if run.cancel_requested and not scope.has_cancel_received:
+            run.record(CANCEL_RECEIVED)
         self.task.branch = scope.root
+        self.task.owed = 0
         error: BaseException | None = None
         returned: Any = None
         try:
@@ -185,8 +188,8 @@ class Executor:
     ) -> _End:
         """The end of a step that came to one by itself."""
         try:
+            scope.check_all_asked()
             if error is None:
-                scope.check_all_asked()
                 return self._returned(handler, returned)
         except (TypeError, ValueError, NonDeterminismError) as wrong:
             error = wrong
@@ -343,7 +346,7 @@ class Executor:
             transition=transition,
         )
         try:
-            answer = await commit
+            answer = await wait_for(commit, None)
         except RecordRefusedError as error:
             if end.kind == "step.failed":
                 raise

@@ -13,10 +13,10 @@ from typing import Any, TypeVar, cast
 
 from grctl.engine.identity import Branch
 from grctl.engine.transitions import milliseconds
-from grctl.worker.branches import current_branch
+from grctl.worker.branches import current_branch, running
 from grctl.worker.scope import CANCEL_ASKED, Scope, wait_for
 
-__all__ = ["branch_of_step", "recorded_value", "sleep"]
+__all__ = ["branch_of_step", "record_cancelled", "recorded_value", "sleep"]
 
 T = TypeVar("T")
 
@@ -54,25 +54,39 @@ async def sleep(branch: Branch, key: str, duration: timedelta) -> None:
     recorded = scope.ask(key, "sleep", None, str(duration_ms))
     if recorded is not None and recorded.outcome is not None:
         await scope.turn(recorded)
-        if recorded.outcome.body is not None:
-            raise asyncio.CancelledError
         return
     place = scope.run.last_seq
     left = duration_ms / 1000
+    task = running()
+    is_owed = task is not None and task.pay_cancel()
     if recorded is not None and recorded.start is not None:
         left -= recorded.start.age
     else:
         await wait_for(scope.run.record("sleep.recorded", op=key, input=str(duration_ms)), scope)
+        is_owed = is_owed or (task is not None and task.pay_cancel())
     scope.sleepers += 1
     try:
+        if is_owed:
+            raise asyncio.CancelledError
         await scope.pause(left)
     except asyncio.CancelledError:
-        if not scope.is_closed:
-            cancelled = scope.run.record("sleep.completed", op=key, place=place, body=CANCEL_ASKED)
-            await wait_for(cancelled, scope)
+        await record_cancelled(scope, "sleep.completed", key, place)
         raise
     finally:
         scope.sleepers -= 1
     if scope.is_closed:
         raise asyncio.CancelledError
     await wait_for(scope.run.record("sleep.completed", op=key, place=place), scope)
+
+
+async def record_cancelled(
+    scope: Scope, kind: str, key: str, place: int, text: str | None = None
+) -> None:
+    """Record that the step's own code cancelled what it waited for."""
+    if scope.is_closed:
+        return
+    commit = scope.run.record(kind, op=key, place=place, input=text, body=CANCEL_ASKED)
+    await wait_for(commit, scope)
+    task = running()
+    if task is not None:
+        task.pay_cancel()  # one that came meanwhile takes effect with this one

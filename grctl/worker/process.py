@@ -1,7 +1,7 @@
 """One worker as a process: its event loop, its signals, its end.
 
-The first SIGTERM or SIGINT drains the worker, the second stops it at once, the third ends the
-process where it stands. What no worker can survive (SystemExit in a task, a defect) ends the
+The first SIGTERM or SIGINT drains the worker, the second stops it at once, the third breaks off
+whatever runs. What no worker can survive (SystemExit in a task, a defect) ends the
 process like a crash: nothing is tidied up, nothing recorded, and others take its runs over.
 """
 
@@ -14,8 +14,9 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from types import FrameType
-from typing import Any, Literal
+from typing import Literal
 from urllib.parse import urlsplit
 
 from grctl import __version__
@@ -32,6 +33,9 @@ LoopName = Literal["auto", "uvloop", "asyncio"]
 
 CRASHED = 1
 """The exit code of a process that ended like a crash."""
+
+MOST_THREADS = 64
+"""How many plain `def` tasks run at once; they mostly wait, so it is no matter of processors."""
 
 WIND_UP_SECONDS = 2.0
 """What is left of the users' asyncio tasks and threads gets to end, once the worker has."""
@@ -70,7 +74,10 @@ class _Stopping:
 
     def _received(self, number: int, _frame: FrameType | None) -> None:
         self._signals += 1
-        if self._signals > 2:
+        if self._signals == 3:
+            # Out of whatever code the main thread is in, and through to run_worker.
+            raise SystemExit(128 + number)
+        if self._signals > 3:
             os._exit(128 + number)
         self._loop.call_soon_threadsafe(self._act, self._signals)
 
@@ -101,12 +108,11 @@ def run_worker(
     settings: Settings,
     *,
     loop: LoopName = "auto",
-    prepared: Callable[[], None] | None = None,
 ) -> int:
     """Execute runs of ``workflows`` until a signal ends that; blocks.
 
     Returns the exit code: 0 after a drain, 1 after what amounts to a crash. The process must end
-    then, by ``end_process``. ``prepared`` is called once the database is reached.
+    then, by ``end_process``.
 
     ConfigurationError, DatabaseNotMigratedError and DatabaseTooNewError as long as nothing was
     begun. Only in the main thread of a process that is the worker's own.
@@ -116,7 +122,7 @@ def run_worker(
     stopping = _Stopping(runner.get_loop())
     stopping.listen()
     try:
-        runner.run(_serve(workflows, settings, stopping, prepared))
+        runner.run(_serve(workflows, settings, stopping))
     except asyncio.CancelledError:
         if not stopping.is_asked_for:
             raise
@@ -146,15 +152,25 @@ async def _serve(
     workflows: Sequence[Workflow],
     settings: Settings,
     stopping: _Stopping,
-    prepared: Callable[[], None] | None,
 ) -> None:
     stopping.begins()
+    threads = ThreadPoolExecutor(min(settings.concurrency, MOST_THREADS), "grctl task")
+    asyncio.get_running_loop().set_default_executor(threads)
+    try:
+        await _work(workflows, settings, stopping)
+    finally:
+        threads.shutdown(wait=False, cancel_futures=True)
+
+
+async def _work(
+    workflows: Sequence[Workflow],
+    settings: Settings,
+    stopping: _Stopping,
+) -> None:
     _say_what_starts(workflows, settings)
     async with await Connection.connect(settings=settings) as connection:
         worker = Worker(workflows, connection)
         stopping.concerns(worker)
-        if prepared is not None:
-            prepared()
         await worker.start()
 
 
@@ -205,11 +221,7 @@ def _wind_up(runner: asyncio.Runner) -> None:
         if rest:
             await asyncio.wait(rest, timeout=WIND_UP_SECONDS)
 
-    loop = runner.get_loop()
-    loop.run_until_complete(cancel_the_rest())
-    executor: Any = getattr(loop, "_default_executor", None)
-    if executor is not None:
-        executor.shutdown(wait=False, cancel_futures=True)
+    runner.get_loop().run_until_complete(cancel_the_rest())
 
 
 def _threads_left() -> list[str]:

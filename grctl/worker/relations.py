@@ -21,6 +21,7 @@ from grctl.engine.transitions import milliseconds
 from grctl.errors import WorkflowAlreadyRunningError, WorkflowError, WorkflowTypeNotRegisteredError
 from grctl.ids import new_run_id
 from grctl.models.run import RunStatus
+from grctl.worker.operations import record_cancelled
 from grctl.worker.scope import Scope, recorded_as, wait_for
 
 __all__ = ["ChildStart", "await_child", "send", "send_to_parent", "start_child"]
@@ -122,7 +123,11 @@ async def await_child(
         await scope.turn(recorded)
         return _child_result(scope.codec, recorded.outcome.body or "{}", return_type)
     place = scope.run.last_seq
-    body = await _ended(scope, run_id, waiters, timeout)
+    try:
+        body = await _ended(scope, run_id, waiters, timeout)
+    except asyncio.CancelledError:
+        await record_cancelled(scope, "child.ended", key, place, text)
+        raise
     await wait_for(
         scope.run.record("child.ended", op=key, place=place, input=text, body=body), scope
     )

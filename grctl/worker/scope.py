@@ -2,7 +2,8 @@
 
 Live, an outcome is handed to its caller when it is committed. In a replay, recorded outcomes are
 handed out first, in their order and groups; outcomes of operations that go on live are held back
-until then, so that the code sees them after what it saw before the crash.
+until then, so that the code sees them after what it saw before the crash. Between two groups the
+event loop goes round a fixed number of times, in a replay as live.
 """
 
 from __future__ import annotations
@@ -11,24 +12,29 @@ import asyncio
 import contextlib
 import contextvars
 import functools
+from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
 from weakref import WeakSet
 
 from grctl.engine.codec import Codec, same_json
 from grctl.engine.identity import Branch
-from grctl.engine.replay import ROLES, Recorded, Replay
+from grctl.engine.replay import CANCEL_ASKED, CANCEL_RECEIVED, ROLES, Recorded, Replay
 from grctl.engine.rows import Row
+from grctl.log import get_logger
 from grctl.postgres.batch import Answer, Commit
 from grctl.postgres.journal import TURNS_BETWEEN_GROUPS
+from grctl.worker.branches import running
 
 __all__ = ["CANCEL_ASKED", "Scope", "ScopeRun", "Turn", "recorded_as", "settle", "wait_for"]
 
+log = get_logger("grctl.scope")
+
 COMMITTED = Answer("committed")
 
-STALL_SECONDS = 1.0
-"""How long a replay may stand still while live outcomes are held back for it. Code that has
-changed may never ask for what history has; the step then goes on, and its end says so."""
+STALL_SECONDS = 5.0
+"""After how long it is logged that a replay stands still. It may be right to: code can wait for
+things that are not recorded. If it has changed, the step's timeout ends it."""
 
 
 class ScopeRun(Protocol):
@@ -80,6 +86,25 @@ class Turn(asyncio.Future[None]):
         return False
 
 
+class CancelTurn(asyncio.Future[None]):
+    """The turn of a recorded cancellation that the step's code had asked for. It will ask again,
+    and then its turn may come: until all before it was handed out, it waits as it did live.
+    """
+
+    __slots__ = ("_on_asked",)
+
+    def __init__(self, on_asked: Callable[[], None], *, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(loop=loop)
+        self._on_asked = on_asked
+
+    def cancel(self, msg: Any | None = None) -> bool:  # noqa: ARG002 - it is told no message
+        """Note that the code asked."""
+        if self.done():
+            return False
+        self._on_asked()
+        return True
+
+
 class Scope:
     """What one attempt of one step has asked for. ``root`` is its branch."""
 
@@ -99,10 +124,13 @@ class Scope:
         self._replay = None if replay is None or replay.is_empty else replay
         self._replaying = self._replay is not None and not self._replay.is_over
         self._turns: dict[str, asyncio.Future[None]] = {}
-        self._due_cancels: set[str] = set()
         self._counting = False
-        self._held: list[Commit] = []
+        self._held: deque[list[Commit]] = deque()
+        self._holding = False
         self._stall: asyncio.TimerHandle | None = None
+        if self._replaying:
+            self._watch_stall(-1)
+            self._loop.call_soon(self._pump)
 
     @property
     def is_replaying(self) -> bool:
@@ -113,6 +141,11 @@ class Scope:
     def is_sleeping(self) -> bool:
         """Whether the step does nothing but sleep."""
         return self.sleepers > 0 and self.bodies == 0
+
+    @property
+    def has_cancel_received(self) -> bool:
+        """Whether history says that the step's code saw a request to cancel the run."""
+        return self._replay is not None and self._replay.has_cancel_received
 
     def spawned(self, task: asyncio.Task[Any]) -> None:
         """An asyncio task was made within the step."""
@@ -139,14 +172,19 @@ class Scope:
     async def turn(self, recorded: Recorded) -> None:
         """Wait until a recorded outcome is to be handed to its caller.
 
-        A cancellation that the step's code had asked for is awaited: it will ask again.
+        If it is a cancellation that the step's code had asked for, it comes as CancelledError,
+        after the code has asked for it again.
         """
         assert self._replay is not None
-        assert recorded.outcome is not None
         if self._replay.is_carried(recorded):
             return
-        if _was_asked_to_cancel(recorded.outcome):
-            future: asyncio.Future[None] = self._loop.create_future()
+        task = running()
+        seen = task.cancels_seen if task is not None else 0
+        future: asyncio.Future[None]
+        if recorded.awaits_cancel:
+            future = CancelTurn(functools.partial(self._asked_again, recorded), loop=self._loop)
+            if task is not None and task.pay_cancel():
+                recorded.awaits_cancel = False
         else:
             future = Turn(loop=self._loop)
         self._turns[recorded.key] = future
@@ -154,19 +192,25 @@ class Scope:
         try:
             await future
         except asyncio.CancelledError:
-            self._due_cancels.discard(recorded.key)
-            self._pump()
             if self.is_closed or future.cancelled():
                 raise
+        if task is not None:
+            task.owe_cancel(seen)
 
     def deliver(self, commit: Commit) -> None:
-        """A row is committed: wake its caller, or hold it back while the replay goes on."""
-        if self._replaying and ROLES.get(commit.row.kind, ("", ""))[1] == "outcome":
-            self._held.append(commit)
-            if self._stall is None:
-                self._stall = self._loop.call_later(STALL_SECONDS, self._end_replay)
+        """A row is committed: wake its caller, or hold it back while the replay goes on.
+
+        All of a batch is delivered in one go, and is handed out in one go when it was held back.
+        """
+        kind = commit.row.kind
+        if self._replaying and not self.is_closed and _is_seen(kind):
+            if not self._holding:
+                self._holding = True
+                self._held.append([])
+                self._loop.call_soon(self._hold_no_more)
+            self._held[-1].append(commit)
             return
-        settle(commit)
+        self._settle(commit)
 
     async def pause(self, seconds: float) -> None:
         """Wait as long, or until a cancel of the run is asked for."""
@@ -199,64 +243,104 @@ class Scope:
         for task in list(self._spawned):
             if not task.done():
                 task.cancel()
-        waited_for: list[asyncio.Future[Any]] = [*self._turns.values(), *self._held]
+        held = (commit for group in self._held for commit in group)
+        waited_for: list[asyncio.Future[Any]] = [*self._turns.values(), *held]
         for future in waited_for:
             if not future.done():
                 asyncio.Future.cancel(future)
 
     def _pump(self) -> None:
-        """Hand out the next group, some turns of the loop after all of it was asked for."""
+        """Hand out the next group, some turns of the loop after the code has come to wait for it.
+
+        After the last one the loop goes round as often before anything live is handed out.
+        """
         replay = self._replay
-        if replay is None or self._counting or self._due_cancels or not self._replaying:
+        if replay is None or self._counting or not self._replaying:
             return
         group = replay.next_group()
-        if group is not None:
+        if group is not None or replay.is_over:
             self._counting = True
             self._after_turns(TURNS_BETWEEN_GROUPS, group)
-        elif replay.is_over:
-            self._end_replay()
 
-    def _after_turns(self, turns: int, group: list[Recorded]) -> None:
+    def _after_turns(self, turns: int, group: list[Recorded] | None) -> None:
         if turns:
             self._loop.call_soon(self._after_turns, turns - 1, group)
             return
         self._counting = False
-        for recorded in group:
-            future = self._turns.get(recorded.key)
-            assert recorded.outcome is not None
-            if future is None or future.done():
-                continue
-            if _was_asked_to_cancel(recorded.outcome):
-                self._due_cancels.add(recorded.key)
-            else:
-                future.set_result(None)
-        if self._stall is not None:
-            self._stall.cancel()
-            self._stall = self._loop.call_later(STALL_SECONDS, self._end_replay)
+        if self.is_closed:
+            return
+        if group is not None:
+            for recorded in group:
+                self._hand_out(recorded)
+        elif self._held:
+            for commit in self._held.popleft():
+                self._settle(commit)
+        else:
+            self._end_replay()
         self._pump()
+
+    def _hand_out(self, recorded: Recorded) -> None:
+        assert recorded.outcome is not None
+        if recorded.kind == CANCEL_RECEIVED:
+            self.cancel_requested.set()
+            return
+        future = self._turns.get(recorded.key)
+        if future is None or future.done():
+            return
+        if isinstance(future, CancelTurn):
+            asyncio.Future.cancel(future)
+        else:
+            future.set_result(None)
+
+    def _asked_again(self, recorded: Recorded) -> None:
+        recorded.awaits_cancel = False
+        self._pump()
+
+    def _hold_no_more(self) -> None:
+        self._holding = False
+
+    def _settle(self, commit: Commit) -> None:
+        if commit.row.kind == CANCEL_RECEIVED:
+            self.cancel_requested.set()
+        settle(commit)
 
     def _end_replay(self) -> None:
         """From here on outcomes are handed out as they are committed."""
         self._replaying = False
         if self._stall is not None:
             self._stall.cancel()
-            self._stall = None
-        held, self._held = self._held, []
-        for commit in held:
-            settle(commit)
+
+    def _watch_stall(self, left: int) -> None:
+        """Look again every while; say it once if nothing has moved since the last look."""
+        replay = self._replay
+        assert replay is not None
+        if replay.left != left:
+            self._stall = self._loop.call_later(STALL_SECONDS, self._watch_stall, replay.left)
+            return
+        log.warning(
+            "replay stands still",
+            run_id=str(self.run.run_id),
+            step=self.run.step_name,
+            waits_for=replay.waits_for,
+        )
 
 
-async def wait_for(commit: Commit, scope: Scope) -> Answer:
+async def wait_for(commit: Commit, scope: Scope | None) -> Answer:
     """The database's answer to a record, once its outcome may be seen.
 
-    A cancellation that comes meanwhile changes nothing: what was recorded is what happened. Only
-    if the step itself is over does it count.
+    A cancellation that comes meanwhile changes nothing about it: what was recorded is what
+    happened. It is owed to the task's next operation, unless the step itself is over. Without
+    a scope it is the step's own end that is waited for: a stray cancellation is dropped.
     """
+    task = running()
+    seen = task.cancels_seen if task is not None else 0
     try:
         return await commit
     except asyncio.CancelledError:
-        if scope.is_closed or not commit.done() or commit.cancelled():
+        if not commit.done() or commit.cancelled() or (scope is not None and scope.is_closed):
             raise
+        if task is not None:
+            task.owe_cancel(seen)
         return commit.result()
 
 
@@ -271,11 +355,9 @@ def settle(commit: Commit) -> None:
         commit.set_result(commit.answer or COMMITTED)
 
 
-def _was_asked_to_cancel(outcome: Row) -> bool:
-    return (outcome.kind == "task.cancelled" and outcome.body == CANCEL_ASKED) or (
-        outcome.kind == "sleep.completed" and outcome.body == CANCEL_ASKED
-    )
+def _is_seen(kind: str) -> bool:
+    """Whether a row of this kind tells the step's code something."""
+    return kind == CANCEL_RECEIVED or ROLES.get(kind, _OTHER)[1] == "outcome"
 
 
-CANCEL_ASKED = '{"asked":true}'
-"""The body of an outcome that is a cancellation by the step's own code."""
+_OTHER = ("", "")

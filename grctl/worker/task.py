@@ -22,7 +22,7 @@ from grctl.engine.identity import Branch
 from grctl.engine.replay import Recorded
 from grctl.engine.retry import next_delay_ms
 from grctl.models.directive import RetryPolicy
-from grctl.worker.branches import current_branch
+from grctl.worker.branches import current_branch, running
 from grctl.worker.scope import CANCEL_ASKED, Scope, recorded_as, wait_for
 
 __all__ = ["task"]
@@ -169,13 +169,16 @@ async def _perform(
     text = scope.codec.encode(spec.bind(args, kwargs), what=f"input of task {spec.name!r}")
     recorded = scope.ask(key, "task", spec.name, text)
     if recorded is None:
-        call = _Call(branch, key, spec, args, kwargs, text)
+        call = _Call(scope, key, spec, args, kwargs, text)
     elif recorded.outcome is not None:
         return await _recorded_outcome(scope, recorded, spec)
     else:
-        call = _Call(branch, key, spec, args, kwargs, None if recorded.rows else text)
-        if not await call.resume(recorded):
-            raise asyncio.CancelledError
+        call = _Call(scope, key, spec, args, kwargs, None)
+    if call.task is not None and call.task.pay_cancel():
+        await call.cancelled(monotonic(), asked=True)
+        raise asyncio.CancelledError
+    if recorded is not None:
+        await call.resume(recorded)
     return await call.run()
 
 
@@ -194,80 +197,83 @@ class _Call:
     """A task call that is made for real."""
 
     __slots__ = (
-        "args", "attempt", "began", "branch", "key", "kwargs", "noted", "place", "scope", "spec",
-        "text",
+        "args", "attempt", "began", "key", "kwargs", "noted", "place", "scope", "seen", "spec",
+        "task", "text",
     )  # fmt: skip
 
     def __init__(
         self,
-        branch: Branch,
+        scope: Scope,
         key: str,
         spec: TaskSpec,
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         text: str | None,
     ) -> None:
-        self.branch = branch
-        self.scope = cast("Scope", branch.scope)
+        self.scope = scope
         self.key = key
         self.spec = spec
         self.args = args
         self.kwargs = kwargs
         self.text = text
         self.attempt = 1
-        self.place = self.scope.run.last_seq
+        self.place = scope.run.last_seq
         self.began = 0.0
         self.noted = False
+        # Not always the one that made the call: gather() and its like wrap it in one of its own.
+        self.task = running()
+        self.seen = 0 if self.task is None else self.task.cancels_seen
 
-    async def resume(self, recorded: Recorded) -> bool:
-        """Go on where a lost worker stopped: at which attempt, with what is left of its backoff.
-
-        False if the step's code cancelled the call while it waited.
-        """
+    async def resume(self, recorded: Recorded) -> None:
+        """Go on where a lost worker stopped: at which attempt, with what is left of its backoff."""
         failed = recorded.failed_attempts
-        if not failed:
-            return True
-        last = failed[-1]
-        self.attempt = (last.attempt or 1) + 1
-        delay_ms = self.scope.codec.decode(last.body or "{}")["next_retry_delay_ms"]
-        return await self._pause(max(0.0, delay_ms / 1000 - last.age), monotonic())
+        if failed:
+            last = failed[-1]
+            self.attempt = (last.attempt or 1) + 1
+            delay_ms = self.scope.codec.decode(last.body or "{}")["next_retry_delay_ms"]
+            await self._pause(max(0.0, delay_ms / 1000 - last.age), monotonic())
 
     async def run(self) -> Any:
         """Attempts until one succeeds or none is left; the outcome is committed first."""
-        scope, spec = self.scope, self.spec
         while True:
             began = self.began = monotonic()
-            scope.active[self.key] = self
-            scope.bodies += 1
-            self.branch.inside = True
             error: Exception | None = None
             try:
-                result = await self._body()
+                result = await self._watched_body()
             except asyncio.CancelledError:
-                self.branch.inside = False
-                await self._cancelled(began)
+                await self.cancelled(began)
                 raise
             except Exception as raised:  # noqa: BLE001 - whatever a task raises is its outcome
                 error = raised
-            finally:
-                self.branch.inside = False
-                scope.bodies -= 1
-                scope.active.pop(self.key, None)
-            if scope.is_closed:
+            if self.scope.is_closed:
                 raise asyncio.CancelledError
             if error is None:
                 try:
                     return await self._completed(result, began)
                 except _UnrecordableError as unrecordable:
                     error = unrecordable.error
-            delay_ms = next_delay_ms(spec.policy, error, self.attempt, random.random())  # noqa: S311 - jitter
+            delay_ms = next_delay_ms(self.spec.policy, error, self.attempt, random.random())  # noqa: S311 - jitter
             if delay_ms is None:
                 await self._failed(error, began)
                 raise error
             await self._attempt_failed(error, delay_ms, began)
             self.attempt += 1
-            if not await self._pause(delay_ms / 1000, began):
-                raise asyncio.CancelledError
+            await self._pause(delay_ms / 1000, began)
+
+    async def _watched_body(self) -> Any:
+        """The body, known to the step's scope, and what it calls known not to be the step's."""
+        scope, task = self.scope, self.task
+        scope.active[self.key] = self
+        scope.bodies += 1
+        if task is not None:
+            task.inside = True
+        try:
+            return await self._body()
+        finally:
+            if task is not None:
+                task.inside = False
+            scope.bodies -= 1
+            scope.active.pop(self.key, None)
 
     async def _body(self) -> Any:
         spec = self.spec
@@ -287,14 +293,13 @@ class _Call:
                 f"task {spec.name!r} did not end within its timeout of {spec.timeout:g} s"
             ) from error
 
-    async def _pause(self, seconds: float, began: float) -> bool:
-        """Sit out a backoff; a cancel request of the run ends it early. False: cancelled."""
+    async def _pause(self, seconds: float, began: float) -> None:
+        """Sit out a backoff; a cancel request of the run ends it early."""
         try:
             await self.scope.pause(seconds)
         except asyncio.CancelledError:
-            await self._cancelled(began)
-            return False
-        return True
+            await self.cancelled(began)
+            raise
 
     def _record(self, kind: str, body: str | None, began: float | None) -> Any:
         text, self.text = self.text, None  # the input is in the first row of a call
@@ -321,11 +326,14 @@ class _Call:
         except ValueError as error:
             raise _UnrecordableError(error) from None
         await wait_for(self._record("task.completed", body, began), self.scope)
-        return result if is_plain(result) else codec.decode(body, self.spec.returns)
+        self._owe()
+        returns = self.spec.returns
+        return result if is_plain(result, returns) else codec.decode(body, returns)
 
     async def _failed(self, error: Exception, began: float) -> None:
         body = details_to_json(capture(error), self.scope.codec)
         await wait_for(self._record("task.failed", body, began), self.scope)
+        self._owe()
 
     async def _attempt_failed(self, error: Exception, delay_ms: int, began: float) -> None:
         body = recorded_as(
@@ -334,16 +342,26 @@ class _Call:
             max_attempts=str(self.spec.policy.max_attempts),
         )
         await wait_for(self._record("task.attempt_failed", body, began), self.scope)
+        self._owe()
+        if self.task is not None and self.task.pay_cancel():
+            await self.cancelled(began, asked=True)
+            raise asyncio.CancelledError
 
-    async def _cancelled(self, began: float) -> None:
+    def _owe(self) -> None:
+        """A cancellation that the body, or the record of its outcome, outlived is not lost."""
+        if self.task is not None:
+            self.task.owe_cancel(self.seen)
+
+    async def cancelled(self, began: float, *, asked: bool = False) -> None:
         """Record a cancellation that the step's own code made; one by the engine is none."""
         if self.scope.is_closed:
             return
-        current = asyncio.current_task()
-        asked = current is not None and current.cancelling() > 0
-        await wait_for(
-            self._record("task.cancelled", CANCEL_ASKED if asked else "{}", began), self.scope
-        )
+        task = self.task
+        asked = asked or (task is not None and task.cancelling() > self.seen)
+        body = CANCEL_ASKED if asked else "{}"
+        await wait_for(self._record("task.cancelled", body, began), self.scope)
+        if task is not None:
+            task.pay_cancel()  # one that came meanwhile takes effect with this one
 
 
 class _UnrecordableError(Exception):

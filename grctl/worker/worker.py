@@ -84,6 +84,7 @@ class Worker:
         self.journal: Journal
         self._claims: Claims | None = None
         self._chores: Chores
+        self._crashed: asyncio.Future[Any]
         self._worker_no = 0
         self._ready = asyncio.Event()
         self._stopping = asyncio.Event()
@@ -148,7 +149,8 @@ class Worker:
         signals = Signals(self)
         self._chores = Chores(self)
         lease.start()
-        background = [
+        self._crashed = asyncio.get_running_loop().create_future()
+        background = [self._crashed] + [
             asyncio.ensure_future(part)
             for part in (
                 self.journal.run(),
@@ -174,9 +176,11 @@ class Worker:
             background[-1].cancel()
             if not self._fenced.is_set():
                 await self._drain()
-            self._drop_all(Interrupt.LOST)
         finally:
             self._claims = None
+            # Whatever ended the term: what still runs must not wait for a journal that is gone.
+            self.journal.fence()
+            self._drop_all(Interrupt.LOST)
             for part in background:
                 part.cancel()
             await asyncio.gather(*background, return_exceptions=True)
@@ -271,6 +275,11 @@ class Worker:
     # --- runs ---------------------------------------------------------------------------------
 
     @property
+    def is_stopping(self) -> bool:
+        """Whether no further step is begun: runs are given back at the end of their steps."""
+        return self._stopping.is_set()
+
+    @property
     def worker_no(self) -> int:
         """The number of the present registration."""
         return self._worker_no
@@ -306,12 +315,24 @@ class Worker:
         if task.cancelled():
             return
         error = task.exception()
-        if error is not None and not isinstance(error, LeaseLostError):
-            log.error("executor failed", **executor.ids, exc_info=error)
-            # Ours by a defect only. Its run must not be held for ever by a worker that lives on.
-            giving = asyncio.ensure_future(self.give_back(executor.run))
-            self._loose.add(giving)
-            giving.add_done_callback(self._loose.discard)
+        if error is None or isinstance(error, LeaseLostError):
+            return
+        if not isinstance(error, Exception):
+            # Not the run's to handle: it ends the worker like a crash. (asyncio itself lets
+            # SystemExit and KeyboardInterrupt out of the loop, and no other BaseException.)
+            if not self._crashed.done():
+                self._crashed.set_exception(error)
+            return
+        log.error("executor failed", **executor.ids, exc_info=error)
+        # Ours by a defect only. Its run must not be held for ever by a worker that lives on.
+        giving = asyncio.ensure_future(self._give_back_later(executor.run))
+        self._loose.add(giving)
+        giving.add_done_callback(self._loose.discard)
+
+    async def _give_back_later(self, run: HeldRun) -> None:
+        """Not at once: what failed may fail again, and must not become a busy loop."""
+        await asyncio.sleep(self.settings.poll_seconds)
+        await self.give_back(run)
 
     def _forget(self, executor: Executor) -> None:
         if self.executors.get(executor.run.run_id) is executor:

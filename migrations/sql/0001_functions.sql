@@ -216,7 +216,7 @@ begin
             from unnest(t_run, t_epoch) as t(run, epoch)
             left join grctl.runs r on r.run_id = t.run and r.epoch = t.epoch and r.owner = p_worker;
             return query
-            select e.run, 'refused', e.body ->> 'refused', i.n::integer
+            select e.run_id, 'refused', e.body ->> 'refused', i.n::integer
             from unnest(e_run, e_seq) with ordinality as i(run, seq, n)
             join grctl.events e on e.run_id = i.run and e.seq = i.seq
             where e.kind in ('child.refused', 'message.refused', 'parent.refused');

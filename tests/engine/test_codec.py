@@ -103,7 +103,6 @@ def test_whatever_text_is_read_only_a_serialization_error_comes_out(text: str, k
         (b"\xff\x00", '"/wA="'),
         (datetime(2024, 2, 29, 12, 0, 0, 1, tzinfo=UTC), '"2024-02-29T12:00:00.000001+00:00"'),
         (Decimal("1.50"), '"1.50"'),
-        ({1: "a", True: "b"}, '{"1":"b"}'),  # one key, Python says
         ({UUID(int=1): 1.0}, '{"00000000-0000-0000-0000-000000000001":1.0}'),
     ],
 )

@@ -24,6 +24,7 @@ CONTRACT = {
     "run.cancelled": "RunCancelled(reason, duration_ms)",
     "run.terminated": "RunTerminated(reason, duration_ms)",
     "run.continued": "RunContinued(new_run_id, duration_ms)",
+    "run.retried": "RunRetried()",
     "step.started": "StepStarted(step_name)",
     "step.completed": "StepCompleted(step_name, duration_ms)",
     "step.failed": "StepFailed(step_name, error, duration_ms)",

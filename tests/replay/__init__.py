@@ -1,0 +1,1 @@
+"""Replay proven by properties: generated step programs, crashed anywhere, must go on the same."""
