@@ -13,7 +13,7 @@ ARGS ?=
 
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
-CODE := grctl migrations tests $(wildcard examples bench chaos)
+CODE := grctl migrations tests $(wildcard examples benchmarks)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo dev test check format bench chaos clean
@@ -44,7 +44,7 @@ format: $(STAMP) ## put the code into its form
 	$(VENV)/bin/ruff format $(CODE)
 
 bench: $(STAMP) ## how fast it is on this machine
-	@$(PY) -m bench $(ARGS)
+	@$(PY) -m benchmarks $(ARGS)
 
 chaos: $(STAMP) ## kill workers and servers at random, and count what is lost
 	$(PY) -m pytest -m chaos $(ARGS)

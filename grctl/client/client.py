@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -20,6 +20,7 @@ from grctl.client.page import (
     read_statuses,
 )
 from grctl.client.starts import Start
+from grctl.client.waiters import ResultFuture
 from grctl.engine.codec import Codec
 from grctl.engine.history import expand
 from grctl.engine.transitions import milliseconds
@@ -85,8 +86,22 @@ class Client:
     ) -> Any:
         """Start a run and wait for its result; errors as of ``start_workflow`` and ``result``."""
         await self.connection.waiters.ready()
-        handle = await self.start_workflow(type, id, input, timeout, return_type)
-        return await handle.result()
+        start = self._start(type, id, input, timeout)
+        # Waited for before it is there: no look is needed at whether it has ended already.
+        future = ResultFuture(start.run_id, self.decoder(return_type))
+        self.connection.waiters.wait_for(future, may_have_ended=False)
+        try:
+            await self.connection.starts.start(start)
+            return await future
+        finally:
+            future.discard()
+
+    def decoder(self, return_type: Any) -> Callable[[str | None], Any]:
+        """How a result's JSON text becomes a value of `return_type` (None: plain JSON)."""
+        decode = self.codec.decode
+        if return_type is None:
+            return lambda text: None if text is None else decode(text)
+        return lambda text: decode(text or "null", return_type)
 
     async def start_workflows(
         self, starts: Sequence[WorkflowStart | Mapping[str, Any]]

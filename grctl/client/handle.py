@@ -143,15 +143,8 @@ class WorkflowHandle:
         return str(answer)
 
     def _wait(self, return_type: Any) -> ResultFuture:
-        client = self._client
-
-        def decode(text: str | None) -> Any:
-            if return_type is None:
-                return client.codec.decode(text or "null")
-            return client.codec.decode(text or "null", return_type)
-
-        future = ResultFuture(self.run_id, decode)
-        client.connection.waiters.wait_for(future)
+        future = ResultFuture(self.run_id, self._client.decoder(return_type))
+        self._client.connection.waiters.wait_for(future)
         return future
 
     def _ended(self, what: str) -> WorkflowError:

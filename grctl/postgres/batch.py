@@ -23,6 +23,9 @@ class Recorder(Protocol):
     def deliver(self, commit: Commit) -> None:
         """Called in the order of commits, in one go for all of a batch."""
 
+    def rewind_to(self, seq: int) -> None:
+        """The row ``seq`` was refused, and none after it is written: the next one takes it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:

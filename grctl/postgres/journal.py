@@ -260,8 +260,10 @@ class _Writer:
             f"{type(error).__name__}: {error}"
         )
         for each in (commit, *self._batch, *self._queue):
-            if each.run is run and not each.done():
+            # What stands before it is committed, if perhaps held back for a replay.
+            if each.run is run and each.row.seq >= commit.row.seq and not each.done():
                 each.set_exception(refusal)
+        run.rewind_to(commit.row.seq)
         self._queue = deque(each for each in self._queue if not each.done())
 
     def _start_turns(self, turns: int = TURNS_BETWEEN_GROUPS) -> None:

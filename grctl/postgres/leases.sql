@@ -13,10 +13,13 @@ s as (
 select worker_no from w
 
 -- name: renew
+-- And, in the same round trip: is there a worker whose lease has ended? No row: ours was lost.
 update grctl.workers
 set lease_until = grctl.now() + lease_seconds * interval '1 second'
 where worker_no = $1 and ended_at is null
-returning true
+returning exists (
+    select from grctl.workers o where o.ended_at is null and o.lease_until < grctl.now()
+) as others_lost
 
 -- name: take_over
 select lost_worker, lost_id, freed

@@ -17,7 +17,7 @@ from grctl.postgres.migrations import qualify
 
 __all__ = ["Listener"]
 
-HEARTBEAT_SECONDS = 10.0
+HEARTBEAT_SECONDS = 20.0
 """How often a silent connection is asked whether it is there: a half-open one says nothing."""
 
 

@@ -71,6 +71,9 @@ cross join lateral (
 -- name: release
 select grctl.release_runs($1::bigint, $2::uuid[], $3::integer[])
 
+-- name: fail
+select grctl.fail_run($1::bigint, $2::uuid, $3::integer, $4::json)
+
 -- name: requested_cancels
 select run_id
 from grctl.runs

@@ -15,14 +15,14 @@ from typing import Any
 
 from grctl.engine.identity import Branch
 
-__all__ = ["BranchTask", "current_branch", "install", "running"]
+__all__ = ["BranchTask", "current_branch", "install", "running", "tell_owed_cancel"]
 
 
 class BranchTask(asyncio.Task[Any]):
     """An asyncio task that belongs to a step; ``branch`` is None between two steps.
 
     ``inside`` is true while a task's body runs in it: what a body calls is not the step's.
-    ``owed`` is the count of cancellations up to which they are still to take effect.
+    ``owed`` is how many cancellations it was asked for and has not been told of.
     """
 
     __slots__ = ("branch", "inside", "owed")
@@ -33,20 +33,35 @@ class BranchTask(asyncio.Task[Any]):
 
     @property
     def cancels_seen(self) -> int:
-        """How many cancellations were asked for, without one that was not delivered yet."""
-        return self.cancelling() - bool(self._must_cancel)  # type: ignore[attr-defined]  # see asyncio.Task
+        """How many cancellations it knows of: asked for, told of, and not taken back."""
+        return self.cancelling() - bool(self._must_cancel)  # type: ignore[attr-defined]  # of asyncio.Task
 
-    def owe_cancel(self, seen: int) -> None:
-        """An operation is over, and was no cancellation: one that was asked meanwhile is owed."""
-        asked = self.cancelling()
-        if asked > seen:
-            self.owed = asked
+    def owe_cancels(self, seen: int) -> None:
+        """Put off what was asked for beyond ``seen``, as if it were still to be asked for."""
+        while self.cancelling() > seen:
+            super().uncancel()
+            self.owed += 1
 
-    def pay_cancel(self) -> bool:
-        """Whether a cancellation is owed and was not taken back (``uncancel``); then no more."""
-        is_owed = 0 < self.owed <= self.cancelling()
-        self.owed = 0
-        return is_owed
+    def uncancel(self) -> int:
+        """Take a cancellation back; one that is owed if there is no other."""
+        if self.owed and not self.cancelling():
+            self.owed -= 1
+            return 0
+        return super().uncancel()
+
+    def claim_cancels(self) -> bool:
+        """Ask again for what is owed: the next await raises. Whether there was any."""
+        owed, self.owed = self.owed, 0
+        for _ in range(owed):
+            self.cancel()
+        return owed > 0
+
+
+async def tell_owed_cancel() -> None:
+    """CancelledError if the running asyncio task is owed a cancellation."""
+    task = running()
+    if task is not None and task.claim_cancels():
+        await asyncio.sleep(0)
 
 
 def running() -> BranchTask | None:

@@ -39,6 +39,11 @@ class Claims:
         """There may be something to claim, or room for it."""
         self._called.set()
 
+    def freed(self) -> None:
+        """A slot came free. Worth a look only if more was due than could be taken."""
+        if self._backlog:
+            self._called.set()
+
     def note_timer(self, seconds: float) -> None:
         """A run of ours was parked and is due in so many seconds."""
         due_at = monotonic() + seconds
@@ -50,7 +55,9 @@ class Claims:
         """Claim until cancelled."""
         while True:
             free = self._worker.free_slots
-            if free > 0 and not (self._backlog and free < self._worker.concurrency // 8):
+            if free <= 0:
+                self._backlog = True  # what called us is still to be claimed
+            elif not (self._backlog and free < self._worker.concurrency // 8):
                 await self._look(min(free, MOST_AT_ONCE))
                 if self._backlog:
                     continue

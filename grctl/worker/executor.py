@@ -13,6 +13,7 @@ from enum import StrEnum
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+from grctl.engine.codec import Codec
 from grctl.engine.exceptions import capture, details_to_json
 from grctl.engine.replay import CANCEL_RECEIVED
 from grctl.engine.retry import next_delay_ms
@@ -92,9 +93,9 @@ class Executor:
         except LeaseLostError:
             pass
         except RecordRefusedError as error:
-            # Not even its failure can be written: nothing else may suffer from that.
-            log.error("run stuck", **self.ids, error=str(error))
-            await self.worker.give_back(self.run)
+            # Not even its failure could be written with its batch. Given back it would come again.
+            log.error("run failed by its last resort", **self.ids, error=str(error))
+            await self.worker.fail(self.run, details_to_json(capture(error), Codec()))
 
     @property
     def ids(self) -> dict[str, Any]:
@@ -350,7 +351,6 @@ class Executor:
         except RecordRefusedError as error:
             if end.kind == "step.failed":
                 raise
-            run.rewind_to(commit.row.seq)
             return await self._finish(call, self._failed(error, Cause.STEP_FAILED))
         if end.kind == "step.completed":
             self._store.landed()

@@ -92,12 +92,14 @@ class LeaseKeeper:
     async def _renew(self, connection: asyncpg.Connection[Any], every: float) -> bool:
         """One renewal, and a look at the others. False if the lease is lost."""
         sql = self._database.sql
-        renewed = await connection.fetchval(sql("leases", "renew"), self._worker_no, timeout=every)
-        if not renewed:
+        renewed = await connection.fetchrow(sql("leases", "renew"), self._worker_no, timeout=every)
+        if renewed is None:
             if not self._stopping.is_set():
                 log.error("lease lost", worker=self._worker_id)
                 self._call_main(self._on_lost)
             return False
+        if not renewed["others_lost"]:
+            return True
         for lost in await connection.fetch(sql("leases", "take_over"), timeout=every * 3):
             log.warning(
                 "worker lost",

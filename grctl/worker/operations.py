@@ -13,7 +13,7 @@ from typing import Any, TypeVar, cast
 
 from grctl.engine.identity import Branch
 from grctl.engine.transitions import milliseconds
-from grctl.worker.branches import current_branch, running
+from grctl.worker.branches import current_branch, tell_owed_cancel
 from grctl.worker.scope import CANCEL_ASKED, Scope, wait_for
 
 __all__ = ["branch_of_step", "record_cancelled", "recorded_value", "sleep"]
@@ -57,17 +57,13 @@ async def sleep(branch: Branch, key: str, duration: timedelta) -> None:
         return
     place = scope.run.last_seq
     left = duration_ms / 1000
-    task = running()
-    is_owed = task is not None and task.pay_cancel()
     if recorded is not None and recorded.start is not None:
         left -= recorded.start.age
     else:
         await wait_for(scope.run.record("sleep.recorded", op=key, input=str(duration_ms)), scope)
-        is_owed = is_owed or (task is not None and task.pay_cancel())
     scope.sleepers += 1
     try:
-        if is_owed:
-            raise asyncio.CancelledError
+        await tell_owed_cancel()
         await scope.pause(left)
     except asyncio.CancelledError:
         await record_cancelled(scope, "sleep.completed", key, place)
@@ -86,7 +82,4 @@ async def record_cancelled(
     if scope.is_closed:
         return
     commit = scope.run.record(kind, op=key, place=place, input=text, body=CANCEL_ASKED)
-    await wait_for(commit, scope)
-    task = running()
-    if task is not None:
-        task.pay_cancel()  # one that came meanwhile takes effect with this one
+    await wait_for(commit, scope, owing=False)

@@ -21,6 +21,7 @@ from grctl.engine.transitions import milliseconds
 from grctl.errors import WorkflowAlreadyRunningError, WorkflowError, WorkflowTypeNotRegisteredError
 from grctl.ids import new_run_id
 from grctl.models.run import RunStatus
+from grctl.worker.branches import tell_owed_cancel
 from grctl.worker.operations import record_cancelled
 from grctl.worker.scope import Scope, recorded_as, wait_for
 
@@ -124,6 +125,7 @@ async def await_child(
         return _child_result(scope.codec, recorded.outcome.body or "{}", return_type)
     place = scope.run.last_seq
     try:
+        await tell_owed_cancel()
         body = await _ended(scope, run_id, waiters, timeout)
     except asyncio.CancelledError:
         await record_cancelled(scope, "child.ended", key, place, text)

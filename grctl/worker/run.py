@@ -71,7 +71,7 @@ class HeldRun:
         self._next_seq = max(self._next_seq, seq + 1)
 
     def rewind_to(self, seq: int) -> None:
-        """The row ``seq`` was refused, and none after it was written."""
+        """The row ``seq`` was refused, and none after it is written: the next one takes it."""
         self._next_seq = seq
 
     def record(

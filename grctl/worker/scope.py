@@ -183,8 +183,8 @@ class Scope:
         future: asyncio.Future[None]
         if recorded.awaits_cancel:
             future = CancelTurn(functools.partial(self._asked_again, recorded), loop=self._loop)
-            if task is not None and task.pay_cancel():
-                recorded.awaits_cancel = False
+            if task is not None:
+                task.claim_cancels()
         else:
             future = Turn(loop=self._loop)
         self._turns[recorded.key] = future
@@ -195,7 +195,7 @@ class Scope:
             if self.is_closed or future.cancelled():
                 raise
         if task is not None:
-            task.owe_cancel(seen)
+            task.owe_cancels(seen)
 
     def deliver(self, commit: Commit) -> None:
         """A row is committed: wake its caller, or hold it back while the replay goes on.
@@ -325,12 +325,13 @@ class Scope:
         )
 
 
-async def wait_for(commit: Commit, scope: Scope | None) -> Answer:
+async def wait_for(commit: Commit, scope: Scope | None, *, owing: bool = True) -> Answer:
     """The database's answer to a record, once its outcome may be seen.
 
     A cancellation that comes meanwhile changes nothing about it: what was recorded is what
-    happened. It is owed to the task's next operation, unless the step itself is over. Without
-    a scope it is the step's own end that is waited for: a stray cancellation is dropped.
+    happened. It is owed, and takes effect at the task's next operation; not with ``owing`` False,
+    as the caller will raise CancelledError anyway. Only if the step itself is over does it count.
+    Without a scope it is the step's own end that is waited for.
     """
     task = running()
     seen = task.cancels_seen if task is not None else 0
@@ -339,8 +340,8 @@ async def wait_for(commit: Commit, scope: Scope | None) -> Answer:
     except asyncio.CancelledError:
         if not commit.done() or commit.cancelled() or (scope is not None and scope.is_closed):
             raise
-        if task is not None:
-            task.owe_cancel(seen)
+        if task is not None and owing:
+            task.owe_cancels(seen)
         return commit.result()
 
 

@@ -22,7 +22,7 @@ from grctl.engine.identity import Branch
 from grctl.engine.replay import Recorded
 from grctl.engine.retry import next_delay_ms
 from grctl.models.directive import RetryPolicy
-from grctl.worker.branches import current_branch, running
+from grctl.worker.branches import current_branch, running, tell_owed_cancel
 from grctl.worker.scope import CANCEL_ASKED, Scope, recorded_as, wait_for
 
 __all__ = ["task"]
@@ -174,9 +174,7 @@ async def _perform(
         return await _recorded_outcome(scope, recorded, spec)
     else:
         call = _Call(scope, key, spec, args, kwargs, None)
-    if call.task is not None and call.task.pay_cancel():
-        await call.cancelled(monotonic(), asked=True)
-        raise asyncio.CancelledError
+    await call.tell_owed_cancel()
     if recorded is not None:
         await call.resume(recorded)
     return await call.run()
@@ -241,7 +239,7 @@ class _Call:
             try:
                 result = await self._watched_body()
             except asyncio.CancelledError:
-                await self.cancelled(began)
+                await self._cancelled(began)
                 raise
             except Exception as raised:  # noqa: BLE001 - whatever a task raises is its outcome
                 error = raised
@@ -298,7 +296,7 @@ class _Call:
         try:
             await self.scope.pause(seconds)
         except asyncio.CancelledError:
-            await self.cancelled(began)
+            await self._cancelled(began)
             raise
 
     def _record(self, kind: str, body: str | None, began: float | None) -> Any:
@@ -343,25 +341,28 @@ class _Call:
         )
         await wait_for(self._record("task.attempt_failed", body, began), self.scope)
         self._owe()
-        if self.task is not None and self.task.pay_cancel():
-            await self.cancelled(began, asked=True)
-            raise asyncio.CancelledError
+        await self.tell_owed_cancel()
+
+    async def tell_owed_cancel(self) -> None:
+        """CancelledError, recorded, if one is owed."""
+        try:
+            await tell_owed_cancel()
+        except asyncio.CancelledError:
+            await self._cancelled(monotonic())
+            raise
 
     def _owe(self) -> None:
         """A cancellation that the body, or the record of its outcome, outlived is not lost."""
         if self.task is not None:
-            self.task.owe_cancel(self.seen)
+            self.task.owe_cancels(self.seen)
 
-    async def cancelled(self, began: float, *, asked: bool = False) -> None:
+    async def _cancelled(self, began: float) -> None:
         """Record a cancellation that the step's own code made; one by the engine is none."""
         if self.scope.is_closed:
             return
-        task = self.task
-        asked = asked or (task is not None and task.cancelling() > self.seen)
-        body = CANCEL_ASKED if asked else "{}"
-        await wait_for(self._record("task.cancelled", body, began), self.scope)
-        if task is not None:
-            task.pay_cancel()  # one that came meanwhile takes effect with this one
+        asked = self.task is not None and self.task.cancelling() > self.seen
+        commit = self._record("task.cancelled", CANCEL_ASKED if asked else "{}", began)
+        await wait_for(commit, self.scope, owing=False)
 
 
 class _UnrecordableError(Exception):

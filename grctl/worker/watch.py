@@ -50,7 +50,10 @@ class Watch:
                 sleeping += scope.is_sleeping
                 _check_times(executor, now, 0.0 if scope.is_sleeping else passed)
                 _note_long_tasks(scope, now)
+        has_more_room = sleeping > self._worker.sleeping
         self._worker.sleeping = sleeping
+        if has_more_room:
+            self._worker.slot_freed()
 
     def _check_stopped(self, executor: Executor, now: float) -> None:
         since = self._stopped_at.setdefault(executor, now)

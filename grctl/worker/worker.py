@@ -340,8 +340,12 @@ class Worker:
         if not self.executors:
             self.has_runs.clear()
             self._all_done.set()
+        self.slot_freed()
+
+    def slot_freed(self) -> None:
+        """There is room for another run."""
         if self._claims is not None:
-            self._claims.call()
+            self._claims.freed()
 
     def parked(self, seconds: float | None) -> None:
         """A run of ours waits; by itself it is due in so many seconds."""
@@ -376,6 +380,15 @@ class Worker:
             "giving a run back",
             lambda: self.database.fetch(
                 "runs", "release", self._worker_no, [run.run_id], [run.epoch]
+            ),
+        )
+
+    async def fail(self, run: HeldRun, error: str) -> None:
+        """End a held run whose end cannot be recorded by the journal."""
+        await self.database.patiently(
+            "failing a run",
+            lambda: self.database.fetchval(
+                "runs", "fail", self._worker_no, run.run_id, run.epoch, error
             ),
         )
 

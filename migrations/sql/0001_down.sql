@@ -2,6 +2,7 @@
 drop function grctl.retry_run(uuid);
 drop function grctl.close_child();
 drop function grctl.terminate_run(uuid, text);
+drop function grctl.fail_run(bigint, uuid, integer, json);
 drop function grctl.cancel_run(uuid, text);
 drop function grctl.lock_run(uuid);
 drop function grctl.release_runs(bigint, uuid[], integer[]);

@@ -564,6 +564,37 @@ end;
 $$;
 
 
+-- Fails a run whose end its worker could not record by a batch, whatever the reason: the last
+-- resort, with nothing in it but what must be there. Answers whether it was the worker's.
+create function grctl.fail_run(p_worker bigint, p_run uuid, p_epoch integer, p_error json)
+returns boolean
+language plpgsql
+as $$
+declare
+    r grctl.runs;
+    v_seq integer;
+begin
+    perform grctl.lock_run(p_run);
+    select * into r from grctl.runs o where o.run_id = p_run;
+    if not found or r.owner is distinct from p_worker or r.epoch <> p_epoch then
+        return false;
+    end if;
+    select coalesce(max(e.seq), 0) + 1 into v_seq from grctl.events e where e.run_id = p_run;
+    insert into grctl.events (
+        run_id, seq, step_no, step_attempt, kind, name, batch, epoch, worker_no, body)
+    values (
+        p_run, v_seq, r.step_no, r.step_attempt, 'step.failed', r.step_name, 0, r.epoch, p_worker,
+        json_build_object('error', p_error, 'cause', r.cause));
+    update grctl.runs o
+    set status = 'failed', ended_at = grctl.now(), owner = null, next_seq = v_seq + 1,
+        error = json_build_object('step', coalesce(r.step_name, ''), 'error', p_error)
+    where o.run_id = p_run;
+    perform grctl.after_end(array[p_run]);
+    return true;
+end;
+$$;
+
+
 -- Asks for a run's end. A run that nobody executes ends here and now, by this transaction; one
 -- in a step ends when its step does. Answers: ended (it was already), cancelled, requested.
 create function grctl.cancel_run(p_run uuid, p_reason text) returns text

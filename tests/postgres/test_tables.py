@@ -22,7 +22,10 @@ async def differences(dsn: str, schema: str) -> list[object]:
         )
         return compare_metadata(context, metadata_for(schema))
 
-    engine = create_async_engine(dsn.replace("postgresql://", "postgresql+asyncpg://"))
+    # The schema must not be the default one (the user may be named like it), or it loses its name.
+    elsewhere = {"server_settings": {"search_path": "public"}}
+    url = dsn.replace("postgresql://", "postgresql+asyncpg://")
+    engine = create_async_engine(url, connect_args=elsewhere)
     try:
         async with engine.connect() as connection:
             return await connection.run_sync(compare)

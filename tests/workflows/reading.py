@@ -35,7 +35,7 @@ async def pay(account: str, amount: int) -> str:
 @shop.start()
 async def buy(ctx: Context, item: str, amount: int = 1) -> Directive:
     await price(item)
-    return ctx.next.complete({"item": item, "paid": await pay(ctx.run.wf_id, amount)})
+    return ctx.next.complete({"item": item, "paid": await pay(str(ctx.run.id), amount)})
 
 
 @parked.start()

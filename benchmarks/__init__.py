@@ -1,0 +1,1 @@
+"""How fast grctl is: see `python -m benchmarks --help`."""
