@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Final
 
-from grctl.models.error_details import ErrorDetails
 from grctl.models.history import HistoryEvent, HistoryKind
 
 __all__ = ["duration", "line", "printable", "render"]
@@ -92,15 +91,11 @@ def _arguments(args: Any) -> str:
     return _value(args)
 
 
-def _error(error: ErrorDetails) -> str:
-    return str(error)
-
-
 def _retry(msg: Any) -> str:
     text = f"attempt {msg.attempt} of {msg.max_attempts} failed after {duration(msg.duration_ms)}"
     if msg.next_retry_delay_ms is not None:
         text += f", next in {duration(msg.next_retry_delay_ms)}"
-    return f"{text}: {_error(msg.error)}"
+    return f"{text}: {msg.error}"
 
 
 def _reason(msg: Any) -> str:
@@ -138,7 +133,7 @@ _LOOKS: Final[Mapping[HistoryKind, tuple[str, str, str, Callable[[Any], str]]]] 
     ),
     _K.RUN_FAILED: (
         "✘", RED, _RUN,
-        lambda m: f"run failed after {duration(m.duration_ms)}: {_error(m.error)}",
+        lambda m: f"run failed after {duration(m.duration_ms)}: {m.error}",
     ),
     _K.RUN_TIMEOUT: (
         "✘", RED, _RUN, lambda m: f"run timed out after {duration(m.duration_ms)}"
@@ -157,7 +152,7 @@ _LOOKS: Final[Mapping[HistoryKind, tuple[str, str, str, Callable[[Any], str]]]] 
     ),
     _K.STEP_FAILED: (
         "✘", RED, _STEP,
-        lambda m: f"step {m.step_name} failed after {duration(m.duration_ms)}: {_error(m.error)}",
+        lambda m: f"step {m.step_name} failed after {duration(m.duration_ms)}: {m.error}",
     ),
     _K.STEP_ATTEMPT_FAILED: ("↻", YELLOW, _STEP, lambda m: f"step {m.step_name} {_retry(m)}"),
     _K.STEP_CANCELLED: ("✘", YELLOW, _STEP, lambda m: f"step {m.step_name} stopped"),
@@ -183,7 +178,7 @@ _LOOKS: Final[Mapping[HistoryKind, tuple[str, str, str, Callable[[Any], str]]]] 
     _K.TASK_ATTEMPT_FAILED: ("↻", YELLOW, _CALL, lambda m: f"{m.task_name} {_retry(m)}"),
     _K.TASK_FAILED: (
         "✘", RED, _CALL,
-        lambda m: f"{m.task_name} failed after {duration(m.duration_ms)}: {_error(m.error)}",
+        lambda m: f"{m.task_name} failed after {duration(m.duration_ms)}: {m.error}",
     ),
     _K.TASK_CANCELLED: (
         "✘", YELLOW, _CALL, lambda m: f"{m.task_name} cancelled after {duration(m.duration_ms)}"

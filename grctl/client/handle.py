@@ -20,7 +20,11 @@ PATIENCE_SECONDS = 10.0
 
 
 class WorkflowHandle:
-    """A run that was started or found. ``run_info`` is what was known of it then."""
+    """A run that was started or found. ``run_info`` is what was known of it then.
+
+    If the run continues as new, the handle goes with it: results, events, queries and the rest are
+    those of the chain's last run.
+    """
 
     def __init__(self, client: Client, run_info: RunInfo, return_type: Any = None) -> None:
         self.run_info = run_info
@@ -72,16 +76,7 @@ class WorkflowHandle:
         """
         client = self._client
         text = None if payload is None else client.codec.encode(payload, what=f"event {name!r}")
-        row = (
-            await client.database.fetch("inbox", "send", self.run_id, "event", name, text, uuid4())
-        )[0]
-        if row["delivered"]:
-            return
-        if row["open"] and not row["known"]:
-            rows = await client.database.fetch("queries", "names", self.run_info.wf_type)
-            known = rows[0]["event_names"] if rows else []
-            raise requests.unknown_name(self.run_info, "event", name, known)
-        raise self._ended("takes no events")
+        await requests.deliver(client, self.run_info, "event", name, text, uuid4())
 
     async def query(
         self, name: str, *args: Any, timeout: float = 10.0, return_type: Any = None
@@ -136,9 +131,20 @@ class WorkflowHandle:
             raise self._ended("cannot be terminated")
 
     async def _end(self, how: str, reason: str | None) -> str:
+        run_id = self.run_id
+        while True:
+            answer = await self._end_run(run_id, how, reason)
+            if answer != "ended":
+                return answer
+            last: UUID = await self._client.database.fetchval("runs", "last", run_id)
+            if last == run_id:
+                return answer
+            run_id = last
+
+    async def _end_run(self, run_id: UUID, how: str, reason: str | None) -> str:
         database = self._client.database
         answer = await database.patiently(
-            how, lambda: database.fetchval("runs", how, self.run_id, reason), PATIENCE_SECONDS
+            how, lambda: database.fetchval("runs", how, run_id, reason), PATIENCE_SECONDS
         )
         return str(answer)
 

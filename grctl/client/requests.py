@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from grctl.engine.exceptions import details_from_json, restore
 from grctl.errors import WorkflowError
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from grctl.client.client import Client
     from grctl.models.run import RunInfo
 
-__all__ = ["query", "update"]
+__all__ = ["deliver", "query", "update"]
 
 
 async def query(
@@ -26,14 +26,18 @@ async def query(
 ) -> Any:
     """Ask a query handler, on any worker of the run's type."""
     database = client.database
-    await _check_name(client, run, "query", name)
+    rows = await database.fetch("queries", "names", run.wf_type)
+    if not rows or name not in rows[0]["query_names"]:
+        raise await _unknown_name(client, run, "query", name)
     query_id = uuid4()
     text = client.codec.encode(list(args), what=f"arguments of query {name!r}") if args else None
     await client.connection.waiters.ready()
     answered = client.connection.waiters.answer_of(query_id)
+    limit: asyncio.Timeout | None = None
     try:
-        await database.fetch("queries", "ask", query_id, run.id, run.wf_type, name, text, timeout)
-        async with asyncio.timeout(timeout):
+        run_id = await database.fetchval("runs", "last", run.id)
+        await database.fetch("queries", "ask", query_id, run_id, run.wf_type, name, text, timeout)
+        async with asyncio.timeout(timeout) as limit:
             while True:
                 rows = await database.fetch("queries", "read", query_id)
                 row = next((r for r in rows if r["query_id"] == query_id), None)
@@ -41,6 +45,8 @@ async def query(
                     return _answer(client, row["answer"], row["error"], return_type)
                 await answered.wait_or_poll()
     except TimeoutError as error:
+        if limit is None or not limit.expired():  # the handler's own
+            raise
         raise TimeoutError(
             f"query {name!r} of workflow {run.wf_id!r} was not answered within {timeout:g} s: "
             + await _who_serves(client, run.wf_type)
@@ -63,11 +69,10 @@ async def update(
     message_id = uuid4()
     await client.connection.waiters.ready()
     answered = client.connection.waiters.answer_of(message_id)
+    limit: asyncio.Timeout | None = None
     try:
-        sent = (await database.fetch("inbox", "send", run.id, "update", name, text, message_id))[0]
-        if not sent["delivered"]:
-            raise await _undelivered(client, run, "update", name, bool(sent["open"]))
-        async with asyncio.timeout(timeout):
+        await deliver(client, run, "update", name, text, message_id)
+        async with asyncio.timeout(timeout) as limit:
             while True:
                 row = (await database.fetch("inbox", "answer", run.id, message_id))[0]
                 if row["answered"]:
@@ -78,6 +83,8 @@ async def update(
                     )
                 await answered.wait_or_poll()
     except TimeoutError as error:
+        if limit is None or not limit.expired():  # the handler's own
+            raise
         raise TimeoutError(
             f"update {name!r} of workflow {run.wf_id!r} was not answered within {timeout} s; it "
             "stays in the run's inbox and is handled when the run waits for events: "
@@ -95,24 +102,30 @@ def _answer(client: Client, answer: str | None, error: str | None, return_type: 
     return decode(text) if return_type is None else decode(text, return_type)
 
 
-async def _check_name(client: Client, run: RunInfo, what: str, name: str) -> None:
+async def deliver(
+    client: Client, run: RunInfo, what: str, name: str, text: str | None, message_id: UUID
+) -> None:
+    """Put an event or an update into a run's inbox; into its successor's, if it continued as new.
+
+    WorkflowError if it has ended, or handles nothing so named.
+    """
+    database = client.database
+    run_id = run.id
+    while True:
+        sent = (await database.fetch("inbox", "send", run_id, what, name, text, message_id))[0]
+        if sent["delivered"]:
+            return
+        if sent["open"] and not sent["known"]:
+            raise await _unknown_name(client, run, what, name)
+        last: UUID = await database.fetchval("runs", "last", run_id)
+        if last == run_id:
+            raise WorkflowError(f"workflow {run.wf_id!r} has ended and takes no {what}s")
+        run_id = last
+
+
+async def _unknown_name(client: Client, run: RunInfo, what: str, name: str) -> WorkflowError:
     rows = await client.database.fetch("queries", "names", run.wf_type)
     known = rows[0][f"{what}_names"] if rows else []
-    if name not in known:
-        raise unknown_name(run, what, name, known)
-
-
-async def _undelivered(
-    client: Client, run: RunInfo, what: str, name: str, is_open: bool
-) -> WorkflowError:
-    if not is_open:
-        return WorkflowError(f"workflow {run.wf_id!r} has ended and takes no {what}s")
-    rows = await client.database.fetch("queries", "names", run.wf_type)
-    return unknown_name(run, what, name, rows[0][f"{what}_names"] if rows else [])
-
-
-def unknown_name(run: RunInfo, what: str, name: str, known: list[str]) -> WorkflowError:
-    """The error for a name that no worker has registered."""
     return WorkflowError(
         f"workflow {run.wf_type!r} handles no {what} {name!r}; registered are "
         + (", ".join(known) or "none")

@@ -34,6 +34,7 @@ class ResultFuture(asyncio.Future[Any]):
     def __init__(self, run_id: UUID, decode: Callable[[str | None], Any]) -> None:
         super().__init__(loop=asyncio.get_running_loop())
         self.run_id = run_id
+        """Which run is waited for; of one that continues as new, its successor."""
         self.is_released = False
         """Whether it was let go of, rather than settled."""
         self._decode = decode
@@ -215,5 +216,17 @@ class Waiters:
             "reading results", lambda: self._database.fetch("runs", "outcomes", runs)
         )
         for row in rows:
-            for future in list(self._futures.get(row["run_id"], ())):
+            futures = list(self._futures.get(row["run_id"], ()))
+            if row["successor"] is not None:
+                self._follow(row["run_id"], row["successor"], futures)
+                continue
+            for future in futures:
                 future.settle(RunStatus(row["status"]), row["result"], row["error"])
+
+    def _follow(self, run_id: UUID, successor: UUID, futures: list[ResultFuture]) -> None:
+        """A run continued as new: its outcome is that of its successor."""
+        del self._futures[run_id]
+        for future in futures:
+            future.run_id = successor
+        self._futures.setdefault(successor, set()).update(futures)
+        self._to_check.add(successor)

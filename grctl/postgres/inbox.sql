@@ -32,4 +32,4 @@ select
 select a.answer, a.error, a.message_id is not null as answered, r.ended_at is not null as ended
 from grctl.runs r
 left join grctl.answers a on a.message_id = $2
-where r.run_id = $1
+where r.run_id = grctl.last_run($1)

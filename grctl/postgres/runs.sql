@@ -92,10 +92,15 @@ select grctl.close_child()
 select grctl.retry_run($1::uuid)
 
 -- name: outcomes
--- Of these runs, those that have ended.
-select run_id, status, result, error, step_name
-from grctl.runs
-where run_id = any($1::uuid[]) and ended_at is not null
+-- Of these runs, those that have ended. One that continued as new has its outcome from the last
+-- run of its chain: `successor` is where to look.
+select r.run_id, r.status, r.result, r.error, r.step_name,
+    case when r.status = 'continued' then grctl.last_run(r.run_id) end as successor
+from grctl.runs r
+where r.run_id = any($1::uuid[]) and r.ended_at is not null
+
+-- name: last
+select grctl.last_run($1)
 
 -- name: latest
 select run_id

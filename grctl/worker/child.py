@@ -29,6 +29,8 @@ class ChildOutcome(Generic[T]):
     error: ErrorDetails | None = None
     wf_id: str = ""
     wf_type: str = ""
+    step_name: str | None = None
+    """The step whose uncaught exception or timeout was the cause, if one was."""
 
     @property
     def ok(self) -> bool:
@@ -37,7 +39,7 @@ class ChildOutcome(Generic[T]):
 
     def unwrap(self) -> T:
         """The result; raises what a waiter of the child would get."""
-        error = outcome_error(self.status, self.error)
+        error = outcome_error(self.status, self.error, self.step_name)
         if error is not None:
             raise error
         return cast("T", self.result)
@@ -47,13 +49,14 @@ def child_outcome(codec: Codec, text: str, annotation: Any) -> ChildOutcome[Any]
     """The message that a child's end put into its parent's inbox, typed by ``annotation``."""
     told = json.loads(text)
     result = None if told["result"] is None else codec.encode(told["result"])
-    error, _ = read_error(None if told["error"] is None else json.dumps(told["error"]))
+    error, step_name = read_error(None if told["error"] is None else json.dumps(told["error"]))
     return ChildOutcome(
         status=RunStatus(told["status"]),
         result=None if result is None else codec.decode(result, _result_type(annotation)),
         error=error,
         wf_id=told["wf_id"],
         wf_type=told["wf_type"],
+        step_name=step_name,
     )
 
 

@@ -29,6 +29,7 @@ class Chores:
         self._worker = worker
         self._called = asyncio.Event()
         self._called.set()
+        self._busy = 0
         self._types = sorted(t for t, w in worker.workflows.items() if w.query_names)
 
     def call(self) -> None:
@@ -36,14 +37,25 @@ class Chores:
         self._called.set()
 
     async def run(self) -> None:
-        """Do chores until cancelled."""
-        while True:
-            await self._called.wait()
-            self._called.clear()
-            while await self._close_child():
-                pass
-            while taken := await self._take():
-                await asyncio.gather(*(self._answer(query) for query in taken))
+        """Do chores until cancelled. A slow query handler holds up nothing else."""
+        async with asyncio.TaskGroup() as group:
+            while True:
+                await self._called.wait()
+                self._called.clear()
+                while await self._close_child():
+                    pass
+                while (room := QUERIES_AT_ONCE - self._busy) and (taken := await self._take(room)):
+                    for query in taken:
+                        self._busy += 1
+                        answering = group.create_task(
+                            self._answer(query), name=f"query {query['query_id']}"
+                        )
+                        answering.add_done_callback(self._answered)
+
+    def _answered(self, _: asyncio.Task[None]) -> None:
+        if self._busy == QUERIES_AT_ONCE:
+            self.call()  # there may be some that had no room
+        self._busy -= 1
 
     async def _close_child(self) -> bool:
         database = self._worker.database
@@ -52,13 +64,13 @@ class Chores:
         )
         return bool(closed)
 
-    async def _take(self) -> list[Any]:
+    async def _take(self, most: int) -> list[Any]:
         if not self._types:
             return []
         database = self._worker.database
         return await database.patiently(
             "looking for queries",
-            lambda: database.fetch("queries", "take", self._types, QUERIES_AT_ONCE),
+            lambda: database.fetch("queries", "take", self._types, most),
         )
 
     async def _answer(self, query: Any) -> None:
@@ -68,7 +80,9 @@ class Chores:
         try:
             async with asyncio.timeout(LONGEST_QUERY_SECONDS):
                 answer = await self._ask_handler(query, codec)
-        except Exception as raised:  # noqa: BLE001 - whatever the handler raises is the answer
+        except (Exception, asyncio.CancelledError) as raised:
+            if isinstance(raised, asyncio.CancelledError) and _is_cancelled():
+                raise
             error = details_to_json(capture(raised), codec)
         database = self._worker.database
         await database.patiently(
@@ -105,3 +119,9 @@ class Chores:
         )
         snapshot = Snapshot(codec, await self._worker.load_store(run_id))
         return QueryContext(view, snapshot, self._worker.workflow_logger)
+
+
+def _is_cancelled() -> bool:
+    """Whether this task was told to end, rather than that its code raised CancelledError."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

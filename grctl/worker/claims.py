@@ -34,6 +34,7 @@ class Claims:
         self._called = asyncio.Event()
         self._due_at = monotonic()
         self._backlog = False
+        self._poll_at = 0.0
 
     def call(self) -> None:
         """There may be something to claim, or room for it."""
@@ -76,6 +77,9 @@ class Claims:
         rows = await database.patiently(
             "looking for timers", lambda: database.fetch("runs", "next_due", self._types)
         )
+        if monotonic() >= self._poll_at:
+            self._poll_at = monotonic() + database.settings.poll_seconds
+            await self._worker.poll()
         if rows[0]["queries"] or rows[0]["closings"]:
             self._worker.asked()
         seconds = rows[0]["seconds"]
@@ -92,7 +96,6 @@ class Claims:
                 async with asyncio.timeout(max(0.0, seconds)):
                     await self._called.wait()
             except TimeoutError:
-                await self._worker.poll()
                 asked_at = monotonic()
                 await self._ask_when_due()
                 if self._due_at - asked_at > 0.01:

@@ -132,6 +132,9 @@ class Executor:
         run = self.run
         if run.wake is Wake.EVENT and run.message is None:
             run.message = await self.worker.oldest_message(run)
+        if run.wake is Wake.CANCEL and run.cancel_reason is None:
+            rows = await self.worker.database.fetch("runs", "describe", run.run_id)
+            run.cancel_reason = rows[0]["cancel_reason"]  # it came after the claim
         call = call_for(self.workflow, run)
         run.step_name = call.name
         self.began = monotonic()
@@ -324,6 +327,7 @@ class Executor:
         transition.error = recorded_as(
             step=_text(self._codec, name), error=details_to_json(details, self._codec)
         )
+        transition.answer = self._answer(error=details_to_json(details, self._codec))
         log.warning("step timed out", **self.ids)
         return _End("step.timeout", {}, transition)
 
@@ -357,11 +361,24 @@ class Executor:
         else:
             self._store.drop_writes()
         if answer.verdict != "kept":
-            if transition.delay_ms is not None:
-                self.worker.parked(transition.delay_ms / 1000)
+            self._note_timer(transition)
             return False
         run.advance(Wake(answer.why or "step"), transition)
         return True
+
+    def _note_timer(self, transition: Transition) -> None:
+        """Parked: let the worker know when the run is due by itself."""
+        if transition.go in ("end", "stop"):
+            return
+        due: list[float] = []
+        if transition.go == "rewait":
+            due.append(0.0)  # the timer of the wait goes on: the database knows it
+        if transition.delay_ms is not None:
+            due.append(transition.delay_ms / 1000)
+        if self.run_ends_at is not None:
+            due.append(self.run_ends_at - monotonic())
+        if due:
+            self.worker.parked(max(0.0, min(due)))
 
     async def _drop(self) -> None:
         """The step was stopped unrecorded: give the run back, if it is still ours."""

@@ -10,6 +10,8 @@ drop function grctl.take_over();
 drop function grctl.release_worker(bigint, text);
 drop function grctl.commit_batch;
 drop function grctl.after_end(uuid[]);
+drop function grctl.hand_over(uuid[]);
+drop function grctl.last_run(uuid);
 drop function grctl.deliver(uuid[], text[], text[], text[], uuid[]);
 drop function grctl.start_runs;
 drop function grctl.notify_answered(uuid[]);

@@ -134,6 +134,54 @@ end;
 $$;
 
 
+-- The last run of a chain of continue_as_new: what a handle on an earlier one of them is about.
+create function grctl.last_run(p_run uuid) returns uuid
+language plpgsql stable
+as $$
+declare
+    v_run uuid := p_run;
+    v_next uuid;
+begin
+    loop
+        -- A continued run's last row names its successor.
+        select (e.body ->> 'run_id')::uuid into v_next
+        from grctl.runs r
+        join grctl.events e on e.run_id = r.run_id and e.seq = r.next_seq - 1
+        where r.run_id = v_run and r.status = 'continued';
+        if v_next is null then
+            return v_run;
+        end if;
+        v_run := v_next;
+    end loop;
+end;
+$$;
+
+
+-- What was sent to a run that continued as new, and not handled, is its successor's to handle.
+create function grctl.hand_over(p_ended uuid[]) returns void
+language plpgsql
+as $$
+begin
+    with heir as (
+        select r.run_id as old, r.inbox_head as head, grctl.last_run(r.run_id) as new
+        from grctl.runs r
+        where r.run_id = any(p_ended) and r.status = 'continued' and r.inbox_tail > r.inbox_head
+    ),
+    moved as (
+        update grctl.inbox i
+        set run_id = heir.new, no = i.no - heir.head
+        from heir
+        where i.run_id = heir.old and i.no > heir.head
+        returning i.run_id, i.no
+    )
+    update grctl.runs r
+    set inbox_tail = m.tail
+    from (select run_id, max(no) as tail from moved group by run_id) as m
+    where r.run_id = m.run_id;
+end;
+$$;
+
+
 -- What ends with a run: its parent is told, and its waiters. Called in the transaction
 -- that ended it.
 create function grctl.after_end(p_ended uuid[]) returns void
@@ -149,6 +197,10 @@ begin
     from grctl.runs r
     where r.run_id = any(p_ended) and r.parent_step is not null and r.status <> 'continued'
     having count(*) > 0;
+
+    if exists (select from grctl.runs r where r.run_id = any(p_ended) and r.status = 'continued') then
+        perform grctl.hand_over(p_ended);
+    end if;
 
     -- Only noted here: ending them takes locks that come before this transaction's.
     insert into grctl.closings (run_id, policy)
@@ -200,6 +252,7 @@ declare
     v_answered uuid[];
     v_refused integer[] := '{}';
     v_reasons text[] := '{}';
+    v_delivered bigint;
 begin
     -- 1. The fence, and the witness: a batch is committed if and only if last_batch says so.
     update grctl.writers w
@@ -283,21 +336,27 @@ begin
                 on (o.run_id = m.to_run or o.wf_id = m.wf_id) and o.ended_at is null
             left join grctl.workflow_types w on w.wf_type = o.wf_type
         ),
+        -- Both in the select list: what is only joined may never be run.
         delivered as (
-            select count(*) as n
-            from (select array_agg(to_run order by item) a, array_agg(kind order by item) k,
-                    array_agg(name order by item) b, array_agg(payload order by item) p,
-                    array_agg(message_id order by item) i from m where problem is null) as g
-            cross join lateral grctl.deliver(g.a, g.k, g.b, g.p, g.i)
+            select g.*, (
+                select count(*)
+                from grctl.deliver(g.to_runs, g.kinds, g.names, g.payloads, g.message_ids)) as n
+            from (
+                select
+                    array_agg(to_run order by item) as to_runs,
+                    array_agg(kind order by item) as kinds,
+                    array_agg(name order by item) as names,
+                    array_agg(payload order by item) as payloads,
+                    array_agg(message_id order by item) as message_ids
+                from m
+                where problem is null) as g
         )
-        select v_refused || array_agg(m.item), v_reasons || array_agg(m.problem)
-        into v_refused, v_reasons
-        from m
-        cross join delivered
-        where m.problem is not null
-        having count(*) > 0;
-        v_refused := coalesce(v_refused, '{}');
-        v_reasons := coalesce(v_reasons, '{}');
+        select
+            v_refused || coalesce(array_agg(m.item) filter (where m.problem is not null), '{}'),
+            v_reasons || coalesce(array_agg(m.problem) filter (where m.problem is not null), '{}'),
+            (select d.n from delivered d)
+        into v_refused, v_reasons, v_delivered
+        from m;
     end if;
 
     -- 4. History. The join drops the rows of a run that was taken from the worker (terminated).
@@ -442,7 +501,8 @@ begin
         if p_starts is not null then
             perform grctl.start_runs(
                 array_agg(s.run_id), array_agg(s.wf_id), array_agg(s.wf_type), array_agg(s.input),
-                array_agg(s.timeout_ms), array_agg(r.parent_run_id), array_agg(r.parent_step),
+                array_agg((extract(epoch from r.deadline_at - r.created_at) * 1000)::bigint),
+                array_agg(r.parent_run_id), array_agg(r.parent_step),
                 array_agg(r.parent_close_policy))
             from json_to_recordset(p_starts) as s(
                 item integer, run_id uuid, wf_id text, wf_type text, input text, timeout_ms bigint,
