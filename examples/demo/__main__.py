@@ -4,6 +4,7 @@ happens."""
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sys
 import tempfile
@@ -19,6 +20,10 @@ def main() -> int:
     """Run it. The exit code."""
     # It ends like Ctrl-C does: by way of every `finally`.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # Settings for another database are none for this one.
+    for name in [each for each in os.environ if each.startswith("GRCTL_")]:
+        if name != "GRCTL_PG_BIN":
+            del os.environ[name]
     screen = Screen()
     try:
         with tempfile.TemporaryDirectory(prefix="grctl-demo-") as directory:

@@ -115,7 +115,7 @@ def _judge(result: Audit, call: Call, what: _Recorded, before: int, after: int) 
         result.run_again += 1
         result.wrong.append(f"{_name(call)}: recorded before the kill, and run again")
     unrecorded = before - what.attempts_before
-    if unrecorded == 1:
+    if unrecorded == 1 and not what.was_done:
         result.cut_off.add(call)
     elif unrecorded != 0:
         result.wrong.append(

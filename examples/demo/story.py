@@ -61,17 +61,18 @@ class Demo:
 
     async def _place_orders(self, client: Client, worker: WorkerProcess) -> asyncio.Future[None]:
         self.orders = [_order(number) for number in range(1, ORDERS + 1)]
-        handles = await client.start_workflows(
+        answers = await client.start_workflows(
             [WorkflowStart("order", each.id, {"order": each}) for each in self.orders]
         )
+        handles = [each for each in answers if isinstance(each, WorkflowHandle)]
+        if len(handles) < ORDERS:
+            raise DemoFailedError(f"not all orders could be placed: {answers}")
         self.screen.step(f"worker {worker.pid} has {ORDERS} orders")
         return asyncio.ensure_future(self._wait_for_all(handles))
 
-    async def _wait_for_all(self, handles: Sequence[WorkflowHandle | Exception]) -> None:
+    async def _wait_for_all(self, handles: Sequence[WorkflowHandle]) -> None:
         async with asyncio.TaskGroup() as group:
             for handle in handles:
-                if isinstance(handle, Exception):
-                    raise handle
                 group.create_task(self._wait_for(handle))
 
     async def _wait_for(self, handle: WorkflowHandle) -> None:
@@ -102,6 +103,8 @@ class Demo:
         self.screen.step(f"all {ORDERS} orders have ended")
         worker.terminate()
         await self._until(lambda: worker.code is not None, "the worker stops when asked to", worker)
+        if worker.code != 0:
+            raise DemoFailedError(f"the worker ended with {worker.code}:\n{worker.last_words()}")
 
     async def _until(
         self, condition: Callable[[], bool], words: str, worker: WorkerProcess
@@ -142,35 +145,27 @@ class Demo:
             for order, events in zip(self.orders, histories, strict=True)
             if not is_as_expected(order, events)
         ]
+        outcomes = (
+            f"{counts['shipped']} orders shipped, each charged once; "
+            f"{counts['declined']} declined and undone"
+        )
+        recorded = (
+            f"{result.recorded_at_kill} tasks were recorded when the worker was killed; "
+            f"run again: {result.run_again}"
+        )
+        cut_off = (
+            f"{len(result.cut_off)} tasks were begun and not recorded at that moment: "
+            "they, and no others, were begun once more"
+        )
+        recovery = (
+            f"{result.recovery_seconds:.1f} s from the kill until all of these ran again "
+            f"(the lease is {LEASE_SECONDS} s)"
+        )
         return [
-            (
-                (
-                    f"{counts['shipped']} orders shipped, each charged once; "
-                    f"{counts['declined']} declined and undone"
-                ),
-                counts == {"shipped": ORDERS - bad, "declined": bad} and not odd,
-            ),
-            (
-                (
-                    f"{result.recorded_at_kill} tasks were recorded when the worker was killed; "
-                    f"run again: {result.run_again}"
-                ),
-                result.recorded_at_kill > 0 and result.run_again == 0,
-            ),
-            (
-                (
-                    f"{len(result.cut_off)} tasks were running when it was killed: "
-                    "they, and no others, ran twice"
-                ),
-                bool(result.cut_off) and not result.wrong,
-            ),
-            (
-                (
-                    f"{result.recovery_seconds:.1f} s from the kill until all of these ran again "
-                    f"(the lease is {LEASE_SECONDS} s)"
-                ),
-                result.recovery_seconds < RECOVERY_SECONDS,
-            ),
+            (outcomes, counts == {"shipped": ORDERS - bad, "declined": bad} and not odd),
+            (recorded, result.recorded_at_kill > 0 and result.run_again == 0),
+            (cut_off, bool(result.cut_off) and not result.wrong),
+            (recovery, result.recovery_seconds < RECOVERY_SECONDS),
         ]
 
 

@@ -20,14 +20,16 @@ _LONGEST_PATH = 240
 class Branch:
     """A line of execution within a step, and the count of what it has asked for.
 
+    ``depth`` is how many branches it is below the root.
     ``scope`` is whatever the worker hangs on its branches; the engine does not look at it.
     """
 
-    __slots__ = ("_children", "asked", "path", "scope")
+    __slots__ = ("_children", "asked", "depth", "path", "scope")
 
-    def __init__(self, scope: Any, path: str = "") -> None:
+    def __init__(self, scope: Any, path: str = "", depth: int = 0) -> None:
         self.scope = scope
         self.path = path
+        self.depth = depth
         self.asked = 0
         self._children: dict[str, int] | None = None
 
@@ -46,7 +48,7 @@ class Branch:
         path = f"{self.path}{label}#{ordinal}/"
         if len(path) > _LONGEST_PATH:
             path = f"~{blake2b(path.encode(), digest_size=16).hexdigest()}/"
-        return Branch(self.scope, path)
+        return Branch(self.scope, path, self.depth + 1)
 
 
 def split_key(key: str) -> tuple[str, str]:

@@ -24,14 +24,9 @@ from grctl.log import get_logger
 from grctl.postgres.batch import Answer, Commit, Recorder, arguments
 from grctl.postgres.database import Backoff, Database, is_passing
 
-__all__ = ["TURNS_BETWEEN_GROUPS", "Journal", "RecordRefusedError"]
+__all__ = ["Journal", "RecordRefusedError"]
 
 log = get_logger("grctl.journal")
-
-TURNS_BETWEEN_GROUPS = 8
-"""How often the event loop goes round between two groups of outcomes of a run, live as in replay.
-With as many turns, what a group sets in motion is asked for before the next one comes: the order
-of completion that code can see is then the recorded one."""
 
 _GONE = Answer("gone")
 
@@ -118,8 +113,6 @@ class _Writer:
         self._arrived = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
-        self._quiet = asyncio.Event()
-        self._quiet.set()
         self._connection: asyncpg.Connection[Any] | None = None
         self._backoff = Backoff("writing a batch")
 
@@ -186,9 +179,7 @@ class _Writer:
         if answers and answers[0]["verdict"] == "fenced":
             self._journal.fence()
             return
-        await self._quiet.wait()
         self._deliver(batch, answers)
-        self._start_turns()
 
     async def _send(self, number: int, batch: Sequence[Commit]) -> list[asyncpg.Record]:
         """Send until there is an answer. The number makes it safe to send again.
@@ -265,14 +256,6 @@ class _Writer:
                 each.set_exception(refusal)
         run.rewind_to(commit.row.seq)
         self._queue = deque(each for each in self._queue if not each.done())
-
-    def _start_turns(self, turns: int = TURNS_BETWEEN_GROUPS) -> None:
-        """Until the loop has gone round so often, no further group is handed out."""
-        if turns == 0:
-            self._quiet.set()
-            return
-        self._quiet.clear()
-        asyncio.get_running_loop().call_soon(self._start_turns, turns - 1)
 
 
 _LEAST_CAP = 250

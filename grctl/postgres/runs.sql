@@ -12,24 +12,35 @@ with me as materialized (
     where worker_no = $1 and ended_at is null
     for share
 ),
-due as materialized (
-    select r.run_id, r.status
+found as materialized (
+    select r.run_id, r.status, r.wake_at, r.crashes >= 3 as suspect
     from me
     cross join unnest($2::text[]) as t(wf_type)
     cross join lateral (
-        select o.run_id, o.status, o.wake_at
+        select o.run_id, o.status, o.wake_at, o.crashes
         from grctl.runs o
-        where o.wf_type = t.wf_type and o.wake_at <= grctl.now()
+        where o.wf_type = t.wf_type and o.wake_at <= grctl.now() and (o.crashes < 3 or $4)
         order by o.wake_at
         limit $3
         for no key update skip locked
     ) as r
     order by r.wake_at
     limit $3
+),
+due as (
+    -- A step that was running at three crashes is a suspect. Suspects run one at a time in a
+    -- worker, so that the next crash tells which of them it was (see release_worker).
+    select f.run_id, f.status
+    from (
+        select s.*, row_number() over (partition by s.suspect order by s.wake_at) as n
+        from found s
+    ) as f
+    where not f.suspect or f.n = 1
 )
 update grctl.runs r
 set owner = $1,
     epoch = r.epoch + 1,
+    claimed_at = grctl.now(),
     status = 'running',
     cause = case
         when r.deadline_at <= grctl.now() then 'run_timeout'

@@ -74,6 +74,7 @@ def _define_runs(metadata: MetaData) -> None:
         _required("status", Text),
         Column("owner", BigInteger),
         _required("epoch", Integer),
+        Column("claimed_at", _TIME),
         Column("wake_at", _TIME),
         Column("cause", Text),
         _required("step_no", Integer),

@@ -96,7 +96,7 @@ def install(loop: asyncio.AbstractEventLoop) -> None:
         options.pop("eager_start", None)  # its branch must be known before its first line runs
         task = _made(coro, loop, **options)
         task.branch = parent.child(getattr(coro, "__qualname__", type(coro).__qualname__))
-        parent.scope.spawned(task)
+        parent.scope.spawned(task, task.branch.depth)
         return task
 
     factory.is_grctl = True  # type: ignore[attr-defined]  # a mark on the function, read above

@@ -23,6 +23,9 @@ __all__ = ["Claims"]
 
 MOST_AT_ONCE = 1000
 
+LEFT_BEHIND_SECONDS = 0.1
+"""When to look again for what is due and was not to be had: locked by another, or a suspect."""
+
 
 class Claims:
     """Claims for one worker, in one registration."""
@@ -70,9 +73,9 @@ class Claims:
         if rows:
             await self._prepare(rows)
         if not self._backlog and monotonic() >= self._due_at:
-            await self._ask_when_due()
+            await self._ask_when_due(0.001 if rows else LEFT_BEHIND_SECONDS)
 
-    async def _ask_when_due(self) -> None:
+    async def _ask_when_due(self, soonest: float = 0.001) -> None:
         database = self._worker.database
         rows = await database.patiently(
             "looking for timers", lambda: database.fetch("runs", "next_due", self._types)
@@ -84,7 +87,7 @@ class Claims:
             self._worker.asked()
         seconds = rows[0]["seconds"]
         poll = database.settings.poll_seconds
-        self._due_at = monotonic() + (poll if seconds is None else min(poll, max(0.001, seconds)))
+        self._due_at = monotonic() + (poll if seconds is None else min(poll, max(soonest, seconds)))
 
     async def _wait(self) -> None:
         """Until called, or a timer is due; a poll that finds nothing due asks just that."""
@@ -107,7 +110,9 @@ class Claims:
         database = self._worker.database
         return await database.patiently(
             "claiming",
-            lambda: database.fetch("runs", "claim", self._worker_no, self._types, most),
+            lambda: database.fetch(
+                "runs", "claim", self._worker_no, self._types, most, not self._worker.has_suspect
+            ),
         )
 
     async def _prepare(self, rows: Sequence[Any]) -> None:

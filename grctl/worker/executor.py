@@ -42,6 +42,14 @@ __all__ = ["Executor", "Interrupt"]
 log = get_logger("grctl.run")
 
 
+SUSPECT_AFTER_CRASHES = 3
+"""A step that ran at so many crashes may have caused them. The SQL of claim and release_worker
+has the same number."""
+
+
+SUSPICION_SECONDS = 5.0
+
+
 class Interrupt(StrEnum):
     """What stopped a step from outside."""
 
@@ -80,8 +88,15 @@ class Executor:
         )
         self.began = monotonic()
         self.is_abandoned = False
+        self.is_suspect = run.crashes >= SUSPECT_AFTER_CRASHES
         self._codec = worker.codec
         self._store = Store(self._codec, self._load_store)
+
+    @property
+    def is_under_suspicion(self) -> bool:
+        """Whether no other suspect may run beside it yet. A step that lives for long must not
+        hold up the others."""
+        return self.is_suspect and monotonic() - self.began < SUSPICION_SECONDS
 
     async def execute(self) -> None:
         """Step after step. Ends when the run is parked, ended, lost or given back."""

@@ -2,8 +2,11 @@
 
 Live, an outcome is handed to its caller when it is committed. In a replay, recorded outcomes are
 handed out first, in their order and groups; outcomes of operations that go on live are held back
-until then, so that the code sees them after what it saw before the crash. Between two groups the
-event loop goes round a fixed number of times, in a replay as live.
+until then, so that the code sees them after what it saw before the crash.
+
+A group is handed out when the code has come to rest: some turns of the event loop after it last
+asked for anything. So it is in the same place, whenever a group comes, live and in a replay. A
+step of a single asyncio task needs no such care: there is nobody whose order could differ.
 """
 
 from __future__ import annotations
@@ -23,7 +26,6 @@ from grctl.engine.replay import CANCEL_ASKED, CANCEL_RECEIVED, ROLES, Recorded, 
 from grctl.engine.rows import Row
 from grctl.log import get_logger
 from grctl.postgres.batch import Answer, Commit
-from grctl.postgres.journal import TURNS_BETWEEN_GROUPS
 from grctl.worker.branches import running
 
 __all__ = ["CANCEL_ASKED", "Scope", "ScopeRun", "Turn", "recorded_as", "settle", "wait_for"]
@@ -31,6 +33,11 @@ __all__ = ["CANCEL_ASKED", "Scope", "ScopeRun", "Turn", "recorded_as", "settle",
 log = get_logger("grctl.scope")
 
 COMMITTED = Answer("committed")
+
+TURNS_TO_REST = 8
+TURNS_A_BRANCH = 3
+"""How many turns of the loop an outcome is given to show all its effects: so many, and more for
+each asyncio task between it and the root (a gather or a task group takes two to pass it up)."""
 
 STALL_SECONDS = 5.0
 """After how long it is logged that a replay stands still. It may be right to: code can wait for
@@ -124,13 +131,14 @@ class Scope:
         self._replay = None if replay is None or replay.is_empty else replay
         self._replaying = self._replay is not None and not self._replay.is_over
         self._turns: dict[str, asyncio.Future[None]] = {}
-        self._counting = False
         self._held: deque[list[Commit]] = deque()
-        self._holding = False
+        self._in_batch = False
+        self._depth = 0
+        self._turns_left = 0
         self._stall: asyncio.TimerHandle | None = None
         if self._replaying:
             self._watch_stall(-1)
-            self._loop.call_soon(self._pump)
+            self._stir()
 
     @property
     def is_replaying(self) -> bool:
@@ -147,9 +155,11 @@ class Scope:
         """Whether history says that the step's code saw a request to cancel the run."""
         return self._replay is not None and self._replay.has_cancel_received
 
-    def spawned(self, task: asyncio.Task[Any]) -> None:
-        """An asyncio task was made within the step."""
+    def spawned(self, task: asyncio.Task[Any], depth: int) -> None:
+        """An asyncio task was made within the step, so many below its root."""
         self._spawned.add(task)
+        self._depth = max(self._depth, depth)
+        self._stir()
 
     def check_open(self) -> None:
         """RuntimeError once the step has ended: nothing more can be recorded for it."""
@@ -162,12 +172,9 @@ class Scope:
     def ask(self, key: str, kind: str, name: str | None, text: str | None) -> Recorded | None:
         """What history has of an operation that is begun now; None if it is new."""
         self.check_open()
-        if self._replay is None:
-            return None
-        recorded = self._replay.ask(key, kind, name, text)
-        if recorded is not None and self._replaying:
-            self._pump()
-        return recorded
+        if self._replaying or self._depth:
+            self._stir()
+        return None if self._replay is None else self._replay.ask(key, kind, name, text)
 
     async def turn(self, recorded: Recorded) -> None:
         """Wait until a recorded outcome is to be handed to its caller.
@@ -188,7 +195,6 @@ class Scope:
         else:
             future = Turn(loop=self._loop)
         self._turns[recorded.key] = future
-        self._pump()
         try:
             await future
         except asyncio.CancelledError:
@@ -198,19 +204,19 @@ class Scope:
             task.owe_cancels(seen)
 
     def deliver(self, commit: Commit) -> None:
-        """A row is committed: wake its caller, or hold it back while the replay goes on.
+        """A row is committed: hand its outcome out as soon as the code rests, after all before.
 
-        All of a batch is delivered in one go, and is handed out in one go when it was held back.
+        All of a batch is delivered in one go, and is handed out in one go.
         """
-        kind = commit.row.kind
-        if self._replaying and not self.is_closed and _is_seen(kind):
-            if not self._holding:
-                self._holding = True
-                self._held.append([])
-                self._loop.call_soon(self._hold_no_more)
-            self._held[-1].append(commit)
+        is_alone = not self._replaying and not self._depth and not self._held
+        if is_alone or self.is_closed or not _is_seen(commit.row.kind):
+            self._settle(commit)
             return
-        self._settle(commit)
+        if not self._in_batch:
+            self._in_batch = True
+            self._held.append([])
+            self._loop.call_soon(self._end_batch)
+        self._held[-1].append(commit)
 
     async def pause(self, seconds: float) -> None:
         """Wait as long, or until a cancel of the run is asked for."""
@@ -249,35 +255,45 @@ class Scope:
             if not future.done():
                 asyncio.Future.cancel(future)
 
+    def _stir(self) -> None:
+        """The code moves: let the loop go round until it must have come to rest."""
+        is_moving = self._turns_left > 0
+        self._turns_left = TURNS_TO_REST + TURNS_A_BRANCH * self._depth
+        if not is_moving:
+            self._loop.call_soon(self._go_round)
+
+    def _go_round(self) -> None:
+        self._turns_left -= 1
+        if self._turns_left > 0:
+            self._loop.call_soon(self._go_round)
+        else:
+            self._pump()
+
     def _pump(self) -> None:
-        """Hand out the next group, some turns of the loop after the code has come to wait for it.
-
-        After the last one the loop goes round as often before anything live is handed out.
-        """
-        replay = self._replay
-        if replay is None or self._counting or not self._replaying:
-            return
-        group = replay.next_group()
-        if group is not None or replay.is_over:
-            self._counting = True
-            self._after_turns(TURNS_BETWEEN_GROUPS, group)
-
-    def _after_turns(self, turns: int, group: list[Recorded] | None) -> None:
-        if turns:
-            self._loop.call_soon(self._after_turns, turns - 1, group)
-            return
-        self._counting = False
+        """The code rests: hand out the next group, if it waits for all of it."""
         if self.is_closed:
             return
-        if group is not None:
-            for recorded in group:
-                self._hand_out(recorded)
-        elif self._held:
+        if self._replaying:
+            assert self._replay is not None
+            group = self._replay.next_group()
+            if group is not None:
+                for recorded in group:
+                    self._hand_out(recorded)
+                self._stir()
+                return
+            if not self._replay.is_over:
+                return
+        if self._held:
             for commit in self._held.popleft():
                 self._settle(commit)
-        else:
+            self._stir()
+        elif self._replaying:
             self._end_replay()
-        self._pump()
+
+    def _end_batch(self) -> None:
+        self._in_batch = False
+        if not self._turns_left:
+            self._pump()
 
     def _hand_out(self, recorded: Recorded) -> None:
         assert recorded.outcome is not None
@@ -294,10 +310,7 @@ class Scope:
 
     def _asked_again(self, recorded: Recorded) -> None:
         recorded.awaits_cancel = False
-        self._pump()
-
-    def _hold_no_more(self) -> None:
-        self._holding = False
+        self._stir()
 
     def _settle(self, commit: Commit) -> None:
         if commit.row.kind == CANCEL_RECEIVED:

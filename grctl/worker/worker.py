@@ -285,6 +285,11 @@ class Worker:
         return self._worker_no
 
     @property
+    def has_suspect(self) -> bool:
+        """Whether a run is held whose step was running at several crashes: no second one then."""
+        return any(executor.is_under_suspicion for executor in self.executors.values())
+
+    @property
     def free_slots(self) -> int:
         """How many runs may be claimed now. One that only sleeps takes no slot."""
         if self._stopping.is_set() or self._fenced.is_set():
@@ -341,6 +346,8 @@ class Worker:
             self.has_runs.clear()
             self._all_done.set()
         self.slot_freed()
+        if executor.is_suspect:
+            self.called()
 
     def slot_freed(self) -> None:
         """There is room for another run."""

@@ -535,7 +535,7 @@ language plpgsql
 as $$
 declare
     v_types text[];
-    v_suspects boolean;
+    v_suspect uuid;
     v_runs integer;
 begin
     update grctl.workers w
@@ -547,9 +547,14 @@ begin
     perform from grctl.writers w where w.worker_no = p_worker order by w.slot for update;
     delete from grctl.writers w where w.worker_no = p_worker;
 
-    -- A crash counts against the steps that ran. Where a suspect was among them (three crashes
-    -- or more), against suspects alone: one poisonous run must not take its neighbours along.
-    v_suspects := exists (select from grctl.runs r where r.owner = p_worker and r.crashes >= 3);
+    -- A crash counts against the steps that ran. Where suspects were among them (three crashes or
+    -- more), against the one that began last: a poisonous run must not take its neighbours along.
+    v_suspect := (
+        select r.run_id
+        from grctl.runs r
+        where r.owner = p_worker and r.crashes >= 3
+        order by r.claimed_at desc, r.run_id desc
+        limit 1);
     with freed as (
         select r.run_id from grctl.runs r where r.owner = p_worker order by r.run_id for no key update
     ),
@@ -557,7 +562,8 @@ begin
         update grctl.runs r
         set owner = null,
             wake_at = grctl.now(),
-            crashes = r.crashes + (p_reason = 'lost' and (r.crashes >= 3 or not v_suspects))::integer
+            crashes = r.crashes
+                + (p_reason = 'lost' and r.run_id = coalesce(v_suspect, r.run_id))::integer
         from freed
         where r.run_id = freed.run_id
         returning r.wf_type

@@ -59,6 +59,7 @@ create table grctl.runs (
     -- Who may write: owner and epoch. Every claim raises the epoch.
     owner               bigint,
     epoch               integer not null default 0,
+    claimed_at          timestamptz,
 
     -- When to claim it: due work of a run that nobody owns. Null while owned or ended.
     wake_at             timestamptz,

@@ -13,6 +13,7 @@ from grctl.models import Directive
 from grctl.models.errors import StepFailed, WorkflowError
 from grctl.worker import ChildOutcome, Context
 from grctl.workflow import Workflow
+from tests.features.looking import has_status, status_of
 from tests.support import Database, wait_until
 from tests.support.ledger import Ledger
 from tests.workflows import features
@@ -85,18 +86,6 @@ async def unwrap(ctx: Context, outcome: ChildOutcome[features.Order]) -> Directi
     return ctx.next.complete(value)
 
 
-async def statuses(database: Database) -> dict[str, str]:
-    rows = await database.fetch("select wf_id, status from grctl.runs order by run_id")
-    return {row["wf_id"]: row["status"] for row in rows}
-
-
-async def has_status(database: Database, wf_id: str, status: str) -> None:
-    async def has() -> bool:
-        return (await statuses(database)).get(wf_id) == status
-
-    await wait_until(has, f"{wf_id} is {status}")
-
-
 async def test_every_end_of_a_child_is_told_to_its_parent(
     database: Database, client: Client, serve: Any
 ) -> None:
@@ -137,7 +126,7 @@ async def test_a_child_that_ends_before_its_parent_waits_is_not_missed(
         "features.parent", "p", {"children": [{"input": {"value": 7}}], "gate": "parent"}
     )
     await has_status(database, "p/0", "completed")
-    assert (await statuses(database))["p"] == "running"
+    assert await status_of(database, "p") == "running"
     book.open_gate("parent")
 
     assert await handle.result(timeout=10) == {"p/0": ["completed", True, 7, None]}

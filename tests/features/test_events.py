@@ -9,21 +9,9 @@ import pytest
 
 from grctl.client import Client
 from grctl.models.errors import StepFailed, WorkflowError, WorkflowNotFoundError
+from tests.features.looking import has_status, status_of
 from tests.support import Database, wait_until
 from tests.support.ledger import Ledger
-
-
-async def status_of(database: Database, wf_id: str) -> str:
-    return str(
-        await database.fetchval("select status from grctl.runs where wf_id = $1", wf_id)
-    )
-
-
-async def is_waiting(database: Database, wf_id: str) -> None:
-    async def waits() -> bool:
-        return await status_of(database, wf_id) == "waiting"
-
-    await wait_until(waits, f"{wf_id} waits")
 
 
 async def test_events_are_handled_in_the_order_of_their_arrival(
@@ -167,7 +155,7 @@ async def test_an_event_without_a_handler_in_this_code_is_recorded_and_dropped(
         "update grctl.workflow_types set event_names = event_names || '{old name}'::text[]"
     )
     handle = await client.start_workflow("features.box", "a", {"timeout_ms": 60_000})
-    await is_waiting(database, "a")
+    await has_status(database, "a", "waiting")
     timer = await database.fetchval("select wait_until from grctl.runs")
     await handle.send("old name", {"x": 1})
 
@@ -179,7 +167,7 @@ async def test_an_event_without_a_handler_in_this_code_is_recorded_and_dropped(
         )
 
     await wait_until(dropped, "the event is dropped")
-    await is_waiting(database, "a")
+    await has_status(database, "a", "waiting")
     assert await database.fetchval("select count(*) from grctl.inbox") == 0
     # The wait goes on as it was.
     assert await database.fetchval("select wait_until from grctl.runs") == timer
@@ -197,7 +185,7 @@ async def test_a_dropped_event_leaves_the_waits_timer_punctual(
         "update grctl.workflow_types set event_names = event_names || '{old name}'::text[]"
     )
     handle = await client.start_workflow("features.box", "a", {"timeout_ms": 500})
-    await is_waiting(database, "a")
+    await has_status(database, "a", "waiting")
     await handle.send("old name")
 
     assert await handle.result(timeout=10) == ["timed out"]

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
-class Deadlock(Exception):
+class DeadlockError(Exception):
     """Nothing is ready and no timer is set: the loop would wait for ever."""
 
 
@@ -21,7 +21,7 @@ class _Selector(selectors.SelectSelector):
 
     def select(self, timeout: float | None = None) -> list[Any]:
         if timeout is None:
-            raise Deadlock
+            raise DeadlockError
         if timeout > 0:
             self.loop.now += timeout
         return super().select(0)

@@ -18,11 +18,11 @@ from grctl.worker.task import task
 from tests.replay.journal import Table
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """What a task raises that fails for good."""
 
 
-class Flaky(Exception):
+class FlakyError(Exception):
     """What a task raises that would do better the next time."""
 
 
@@ -52,9 +52,9 @@ class World:
                 await self._take_time()
             raise
         if behaviour == "fails":
-            raise Refused(f"{ident} is refused")
+            raise RefusedError(f"{ident} is refused")
         if behaviour == "flaky" and failed < 2:
-            raise Flaky(f"{ident} fails once more")
+            raise FlakyError(f"{ident} fails once more")
 
     def _rows_of(self, ident: str) -> list[Any]:
         ops = {

@@ -44,7 +44,7 @@ def module(tmp_path, monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def site_packages(tmp_path_factory) -> Path:
+def site_packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory into which the package in tests/packages is really installed."""
     target = tmp_path_factory.mktemp("installed") / "site"
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps"]
