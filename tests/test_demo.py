@@ -13,20 +13,26 @@ import pytest
 from examples.demo.audit import Audit, Killed, audit
 from examples.order.ledger import Entry, key_of
 from grctl.models import ErrorDetails, HistoryEvent
-from grctl.models.history import TaskAttemptFailed, TaskCompleted, TaskStarted
+from grctl.models.history import (
+    MESSAGE_CLASSES,
+    TaskAttemptFailed,
+    TaskCompleted,
+    TaskStarted,
+)
+from grctl.models.messages import HistoryMessage
 from tests.support import environment, wait_until
 
 KILLED = Killed(pid=1, at=100.0)
 INPUTS = {"order_id": "o"}
 
 
-def event(at: float, message: object) -> HistoryEvent:
+def event(at: float, message: HistoryMessage) -> HistoryEvent:
     return HistoryEvent(
         wf_id="o",
         run_id=UUID(int=1),
         seq=1,
         timestamp=datetime.fromtimestamp(at, UTC),
-        kind=message.kind if hasattr(message, "kind") else None,
+        kind=next(kind for kind, made in MESSAGE_CLASSES.items() if made is type(message)),
         msg=message,
         operation_id="1",
         worker_id="w",

@@ -103,10 +103,11 @@ def _work(workflows: Sequence[Workflow], settings: Settings, loop: Loop, stop: _
 
     if not workflows:
         stop.wait()
-    if stop.came:
         return 0
-    with stop.lent():
-        return run_worker(workflows, settings, loop=loop)
+    try:
+        return run_worker(workflows, settings, loop=loop, is_stopped=lambda: stop.came)
+    finally:
+        stop.listen()
 
 
 def _welcome(dsn: str, home: Path, workflows: Sequence[Workflow], *, ephemeral: bool) -> str:
@@ -144,7 +145,7 @@ class _StopSignals:
 
     def __init__(self) -> None:
         self.came = False
-        self._listen()
+        self.listen()
 
     def wait(self) -> None:
         """Until one comes."""
@@ -154,15 +155,8 @@ class _StopSignals:
             self.came = True
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
-    @contextmanager
-    def lent(self) -> Iterator[None]:
-        """Somebody else takes the signals meanwhile."""
-        try:
-            yield
-        finally:
-            self._listen()
-
-    def _listen(self) -> None:
+    def listen(self) -> None:
+        """Take the signals, of whoever had them."""
         for number in SIGNALS:
             signal.signal(number, self._note)
 

@@ -118,6 +118,7 @@ class Waiters:
         self._called = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._listening: Listener | None = None
+        self._is_closed = False
 
     async def ready(self) -> None:
         """Until notifications are heard, or it is clear that they are slow to come."""
@@ -152,6 +153,7 @@ class Waiters:
 
     async def close(self) -> None:
         """Let go of everything."""
+        self._is_closed = True
         tasks, self._tasks = self._tasks, []
         for task in tasks:
             task.cancel()
@@ -163,6 +165,8 @@ class Waiters:
     def _start(self) -> None:
         if self._tasks:
             return
+        if self._is_closed:
+            raise RuntimeError("the connection is closed: nothing can be waited for over it")
         self._listening = Listener(
             self._database, {"done": self._notified, "answer": self._answered}, self._check_all
         )

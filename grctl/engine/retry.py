@@ -22,18 +22,20 @@ def next_delay_ms(
     # A result that cannot be recorded will not become so by repeating the side effect.
     if isinstance(error, NonRetryableError | SerializationError):
         return None
-    if isinstance(error, RetryAfter):
-        return min(_LONGEST_MS, int(error.delay.total_seconds() * 1000))
     name = type(error).__name__
-    if policy.retryable_errors is not None and name not in policy.retryable_errors:
-        return None
     if policy.non_retryable_errors is not None and name in policy.non_retryable_errors:
+        return None
+    if isinstance(error, RetryAfter):  # it asks for a retry: no list of others speaks against it
+        return min(_LONGEST_MS, int(error.delay.total_seconds() * 1000))
+    if policy.retryable_errors is not None and name not in policy.retryable_errors:
         return None
     return backoff_ms(policy, attempt, fraction)
 
 
 def backoff_ms(policy: RetryPolicy, attempt: int, fraction: float) -> int:
     """The policy's delay after ``attempt``, jitter included, never above ``max_delay_ms``."""
+    if policy.initial_delay_ms == 0:
+        return 0
     try:
         delay = policy.initial_delay_ms * policy.backoff_multiplier ** (attempt - 1)
     except OverflowError:

@@ -87,9 +87,11 @@ class Journal:
         if self.is_fenced:
             return
         self.is_fenced = True
+        # First the steps are stopped: none shall see an error that its code could answer with
+        # another task.
+        self._on_fenced()
         for writer in self._writers:
             writer.fail_all(_fenced())
-        self._on_fenced()
 
 
 def _fenced() -> LeaseLostError:

@@ -7,6 +7,7 @@ told that the connection was made anew (``on_connect``), and by a poll of its ow
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -49,9 +50,7 @@ class Listener:
                 self._on_connect()
                 self.is_connected.set()
                 backoff.reset()
-                while True:
-                    await asyncio.sleep(HEARTBEAT_SECONDS)
-                    await connection.fetchval("select 1", timeout=HEARTBEAT_SECONDS)
+                await _until_gone(connection)
             except Exception as error:
                 if not is_passing(error):
                     raise
@@ -63,3 +62,16 @@ class Listener:
 
     def _notified(self, _connection: object, _pid: int, channel: str, payload: object) -> None:
         self._handlers[channel](str(payload))
+
+
+async def _until_gone(connection: asyncpg.Connection[Any]) -> None:
+    """Until the connection is lost, which is raised."""
+    gone = asyncio.Event()
+    connection.add_termination_listener(lambda _: gone.set())
+    while not connection.is_closed():
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(HEARTBEAT_SECONDS):
+                await gone.wait()
+                break
+        await connection.fetchval("select 1", timeout=HEARTBEAT_SECONDS)
+    raise ConnectionResetError("the listening connection was closed")

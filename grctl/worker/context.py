@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -142,28 +142,28 @@ class Context:
         """Whether a cancel of this run was asked for: a step may end early then."""
         return self._scope.cancel_requested.is_set()
 
-    def now(self) -> Awaitable[datetime]:
+    def now(self) -> Coroutine[Any, Any, datetime]:
         """The database's time, with a time zone; recorded."""
         branch = branch_of_step("ctx.now()")
         return recorded_value(
             branch, branch.next_key(), "now", "timestamp.recorded", self._clock, datetime
         )
 
-    def random(self) -> Awaitable[float]:
+    def random(self) -> Coroutine[Any, Any, float]:
         """A random float in [0, 1); recorded."""
         branch = branch_of_step("ctx.random()")
         return recorded_value(
             branch, branch.next_key(), "random", "random.recorded", random.random, float
         )
 
-    def uuid4(self) -> Awaitable[uuid.UUID]:
+    def uuid4(self) -> Coroutine[Any, Any, uuid.UUID]:
         """A random UUID; recorded. Good for idempotency keys that tasks pass on."""
         branch = branch_of_step("ctx.uuid4()")
         return recorded_value(
             branch, branch.next_key(), "uuid4", "uuid.recorded", uuid.uuid4, uuid.UUID
         )
 
-    def sleep(self, duration: timedelta) -> Awaitable[None]:
+    def sleep(self, duration: timedelta) -> Coroutine[Any, Any, None]:
         """Sleep durably: after a crash only the rest is slept.
 
         Does not count towards the step's timeout and takes no slot of the worker's concurrency.
@@ -175,7 +175,7 @@ class Context:
         branch = branch_of_step("ctx.sleep()")
         return sleep(branch, branch.next_key(), duration)
 
-    async def start_child(
+    def start_child(
         self,
         workflow_type: str,
         workflow_id: str,
@@ -185,7 +185,7 @@ class Context:
         *,
         parent_close_policy: str = "abandon",
         return_type: Any = None,
-    ) -> WorkflowHandle:
+    ) -> Coroutine[Any, Any, WorkflowHandle]:
         """Start a child workflow; recorded, so a replay does not start it twice.
 
         When the child ends, in any way, this run executes ``on_completed_step`` with a
@@ -202,10 +202,16 @@ class Context:
         child = ChildStart(
             workflow_type, workflow_id, workflow_input, workflow_timeout, name, parent_close_policy
         )
-        run_id = await start_child(branch, branch.next_key(), child, self._relatives.epoch)
-        return self._relatives.client.handle_of(run_id, workflow_id, workflow_type, return_type)
+        started = start_child(branch, branch.next_key(), child, self._relatives.epoch)
 
-    async def run_child(
+        async def handle() -> WorkflowHandle:
+            run_id = await started
+            client = self._relatives.client
+            return client.handle_of(run_id, workflow_id, workflow_type, return_type)
+
+        return handle()
+
+    def run_child(
         self,
         workflow_type: str,
         workflow_id: str,
@@ -215,7 +221,7 @@ class Context:
         timeout: float | None = None,
         parent_close_policy: str = "abandon",
         return_type: Any = None,
-    ) -> Any:
+    ) -> Coroutine[Any, Any, Any]:
         """Start a child workflow and wait for its end, in this step; its result.
 
         ``timeout`` in seconds bounds the wait (default: none; the child goes on). Waiting holds
@@ -227,11 +233,16 @@ class Context:
         child = ChildStart(
             workflow_type, workflow_id, workflow_input, workflow_timeout, None, parent_close_policy
         )
-        run_id = await start_child(branch, start_key, child, self._relatives.epoch)
+        started = start_child(branch, start_key, child, self._relatives.epoch)
         waiters = self._relatives.client.connection.waiters
-        return await await_child(branch, end_key, run_id, waiters, timeout, return_type)
 
-    def send_to_parent(self, name: str, payload: Any = None) -> Awaitable[None]:
+        async def result() -> Any:
+            run_id = await started
+            return await await_child(branch, end_key, run_id, waiters, timeout, return_type)
+
+        return result()
+
+    def send_to_parent(self, name: str, payload: Any = None) -> Coroutine[Any, Any, None]:
         """Send an event to the parent, in the same transaction as its record.
 
         RuntimeError for a run without a parent, WorkflowError if the parent has ended.
@@ -247,7 +258,7 @@ class Context:
         epoch = self._relatives.epoch
         return send_to_parent(branch, branch.next_key(), parent, name, payload, epoch)
 
-    def send(self, workflow_id: str, name: str, payload: Any = None) -> Awaitable[None]:
+    def send(self, workflow_id: str, name: str, payload: Any = None) -> Coroutine[Any, Any, None]:
         """Send an event to another workflow's open run, in the same transaction as its record.
 
         WorkflowError if it has none, or handles no event so named.

@@ -89,13 +89,15 @@ class Executor:
         self.began = monotonic()
         self.is_abandoned = False
         self.is_suspect = run.crashes >= SUSPECT_AFTER_CRASHES
+        run.on_lost = self._lost
         self._codec = worker.codec
         self._store = Store(self._codec, self._load_store)
 
     @property
     def is_under_suspicion(self) -> bool:
         """Whether no other suspect may run beside it yet. A step that lives for long must not
-        hold up the others."""
+        hold up the others.
+        """
         return self.is_suspect and monotonic() - self.began < SUSPICION_SECONDS
 
     async def execute(self) -> None:
@@ -132,6 +134,10 @@ class Executor:
         self.interrupted = why
         scope.close()
         self.task.cancel()
+
+    def _lost(self) -> None:
+        """The run was taken away (terminated), and no notification said so."""
+        self.interrupt(Interrupt.LOST)
 
     def request_cancel(self) -> None:
         """A cancel of the run was asked for: the step is told, sleeps and backoffs end."""
@@ -342,7 +348,8 @@ class Executor:
         transition.error = recorded_as(
             step=_text(self._codec, name), error=details_to_json(details, self._codec)
         )
-        transition.answer = self._answer(error=details_to_json(details, self._codec))
+        told = capture(TimeoutError(details.message))
+        transition.answer = self._answer(error=details_to_json(told, self._codec))
         log.warning("step timed out", **self.ids)
         return _End("step.timeout", {}, transition)
 

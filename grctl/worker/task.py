@@ -10,7 +10,7 @@ import asyncio
 import functools
 import inspect
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from datetime import timedelta
 from time import monotonic
@@ -81,9 +81,9 @@ def _resolved(fn: Callable[..., Any]) -> dict[str, Any]:
 
 
 @overload
-def task(fn: Callable[P, Awaitable[R]], /) -> Callable[P, Awaitable[R]]: ...
+def task(fn: Callable[P, Awaitable[R]], /) -> Callable[P, Coroutine[Any, Any, R]]: ...
 @overload
-def task(fn: Callable[P, R], /) -> Callable[P, Awaitable[R]]: ...
+def task(fn: Callable[P, R], /) -> Callable[P, Coroutine[Any, Any, R]]: ...
 @overload
 def task(
     *,
@@ -122,10 +122,10 @@ class _Decorator:
     """What ``task(...)`` returns, for type checkers."""
 
     @overload
-    def __call__(self, fn: Callable[P, Awaitable[R]], /) -> Callable[P, Awaitable[R]]: ...
+    def __call__(self, fn: Callable[P, Awaitable[R]], /) -> Callable[P, Coroutine[Any, Any, R]]: ...
     @overload
-    def __call__(self, fn: Callable[P, R], /) -> Callable[P, Awaitable[R]]: ...
-    def __call__(self, fn: Callable[..., Any], /) -> Callable[..., Awaitable[Any]]:
+    def __call__(self, fn: Callable[P, R], /) -> Callable[P, Coroutine[Any, Any, R]]: ...
+    def __call__(self, fn: Callable[..., Any], /) -> Callable[..., Coroutine[Any, Any, Any]]:
         raise NotImplementedError  # pragma: no cover - only for type checkers
 
 

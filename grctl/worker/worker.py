@@ -142,7 +142,7 @@ class Worker:
         """From a registration until the worker is stopped or declared dead."""
         self._fenced.clear()
         self._worker_no = await self.database.patiently("registering", self._register)
-        self.journal = Journal(self.database, self._worker_no, self._fenced.set)
+        self.journal = Journal(self.database, self._worker_no, self._lost)
         self.journal.in_flight = lambda: len(self.executors)
         lease = LeaseKeeper(self.database, self._worker_no, self.worker_id, self.journal_fence)
         claims = self._claims = Claims(self, self._worker_no)
@@ -180,7 +180,6 @@ class Worker:
             self._claims = None
             # Whatever ended the term: what still runs must not wait for a journal that is gone.
             self.journal.fence()
-            self._drop_all(Interrupt.LOST)
             for part in background:
                 part.cancel()
             await asyncio.gather(*background, return_exceptions=True)
@@ -228,6 +227,11 @@ class Worker:
         except TimeoutError:
             log.error("steps do not stop", worker=self.worker_id, runs=len(self.executors))
         self.journal.fence()
+
+    def _lost(self) -> None:
+        """The term is over, and all that runs is somebody else's."""
+        self._fenced.set()
+        self._drop_all(Interrupt.LOST)
 
     def _drop_all(self, why: Interrupt) -> None:
         for executor in list(self.executors.values()):

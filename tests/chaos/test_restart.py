@@ -1,4 +1,4 @@
-"""PostgreSQL is restarted, as by a power cut, under a worker and a client that nobody looks after."""
+"""PostgreSQL is restarted, as by a power cut, under workers and a client; nobody helps them."""
 
 from __future__ import annotations
 

@@ -95,9 +95,7 @@ async def test_a_step_that_blocks_the_loop_costs_no_lease_and_is_named_with_its_
     handles = {}
     for number in range(8):  # on both workers
         name = f"good {number}"
-        handles[name] = await client.start_workflow(
-            "chaos.chain", name, {"tasks": 2, "gate_at": 0}
-        )
+        handles[name] = await client.start_workflow("chaos.chain", name, {"tasks": 2, "gate_at": 0})
     await wait_until(lambda: ledger.count("start") == 8, "the good runs are in their steps")
     blocked = await client.start_workflow("chaos.blocker", "blocked", {"seconds": 3.5})
 
@@ -105,7 +103,11 @@ async def test_a_step_that_blocks_the_loop_costs_no_lease_and_is_named_with_its_
 
     for name, handle in handles.items():
         ledger.open_gate(name)
-        assert await handle.result(timeout=20) == [f"0 of {name}", f"1 of {name}", f"last of {name}"]
+        assert await handle.result(timeout=20) == [
+            f"0 of {name}",
+            f"1 of {name}",
+            f"last of {name}",
+        ]
     assert await database.fetchval("select max(epoch) from grctl.runs") == 1
     assert await database.fetchval("select count(*) from grctl.workers where ended_at is null") == 2
     assert max(Counter(each.key for each in ledger.entries("start", "good 0")).values()) == 1

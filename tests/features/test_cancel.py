@@ -118,7 +118,11 @@ async def test_a_cancel_between_a_crash_and_the_take_over_is_not_lost(
 ) -> None:
     first = await launch()
     handle = await client.start_workflow("features.sleeper", "a", {"how": "sleep"})
-    await wait_until(lambda: book.count("before"), "the step sleeps")
+
+    async def sleeps() -> bool:
+        return await count(database, "events", "kind = 'sleep.recorded'") == 1
+
+    await wait_until(sleeps, "the step sleeps")
     first.kill()
     await first.wait()
     await handle.cancel("while nobody had it")

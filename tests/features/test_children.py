@@ -1,4 +1,4 @@
-"""Children: started once, ended in every way, told to the parent; and what the parent's end does."""
+"""Children: started once, told of when they end in any way; what their parent's end does."""
 
 from __future__ import annotations
 
@@ -23,7 +23,11 @@ runner = Workflow("children.runner")
 
 @runner.start()
 async def run_one(
-    ctx: Context, how: str, value: int = 1, timeout: float | None = None, limit_ms: int | None = None
+    ctx: Context,
+    how: str,
+    value: int = 1,
+    timeout: float | None = None,
+    limit_ms: int | None = None,
 ) -> Directive:
     """Says what ``run_child`` gave or raised."""
     try:
@@ -240,7 +244,9 @@ async def test_unwrap_raises_what_a_waiter_of_the_child_would_get(
 async def test_a_child_speaks_to_its_parent(client: Client, serve: Any) -> None:
     await serve()
     handle = await client.start_workflow(
-        "features.parent", "p", {"children": [{"input": {"how": "tell"}}, {"input": {"how": "wait"}}]}
+        "features.parent",
+        "p",
+        {"children": [{"input": {"how": "tell"}}, {"input": {"how": "wait"}}]},
     )
 
     async def heard() -> bool:

@@ -14,9 +14,7 @@ from tests.support import Database, wait_until
 from tests.support.ledger import Ledger
 
 
-async def test_events_are_handled_in_the_order_of_their_arrival(
-    client: Client, serve: Any
-) -> None:
+async def test_events_are_handled_in_the_order_of_their_arrival(client: Client, serve: Any) -> None:
     await serve()
     handle = await client.start_workflow("features.box", "a")
     for number in range(20):

@@ -62,9 +62,10 @@ async def test_a_stopped_worker_is_no_obstacle_and_writes_nothing_when_it_wakes(
     book.open_gate("a")
     worker.cont()
     # The same worker goes on with other runs: it has seen what became of this one.
-    assert await asyncio.wait_for(
-        client.run_workflow("features.sleeper", "b", {"how": "none"}), 15
-    ) == "woken"
+    assert (
+        await asyncio.wait_for(client.run_workflow("features.sleeper", "b", {"how": "none"}), 15)
+        == "woken"
+    )
     assert await kinds_of(database, "a") == before
     assert book.count("woken", "a") == 0
 
@@ -81,9 +82,12 @@ async def test_a_parked_run_is_terminated_with_no_worker_up(
     await handle.terminate("gone")
 
     assert await status_of(database, "a") == "terminated"
-    assert await database.fetchval(
-        "select body ->> 'reason' from grctl.events where kind = 'run.terminated'"
-    ) == "gone"
+    assert (
+        await database.fetchval(
+            "select body ->> 'reason' from grctl.events where kind = 'run.terminated'"
+        )
+        == "gone"
+    )
     with pytest.raises(WorkflowError, match="has ended and cannot be terminated"):
         await handle.terminate()
 
@@ -97,15 +101,23 @@ async def test_terminates_in_the_midst_of_steps_leave_whole_histories(
     sends = [h.send("put", str(n)) for n in range(5) for h in handles]
     ends = [h.terminate() for h in handles]
     await asyncio.gather(*sends, *ends, return_exceptions=True)
-    outcomes = await asyncio.gather(*(h.result(timeout=20) for h in handles), return_exceptions=True)
+    outcomes = await asyncio.gather(
+        *(h.result(timeout=20) for h in handles), return_exceptions=True
+    )
 
     assert all(isinstance(each, asyncio.CancelledError) for each in outcomes)
-    assert await database.fetch(
-        "select run_id from grctl.events group by run_id "
-        "having max(seq) <> count(*) or count(*) filter (where kind = 'run.terminated') <> 1"
-    ) == []
+    assert (
+        await database.fetch(
+            "select run_id from grctl.events group by run_id "
+            "having max(seq) <> count(*) or count(*) filter (where kind = 'run.terminated') <> 1"
+        )
+        == []
+    )
     # Nothing follows the end.
-    assert await database.fetch(
-        "select e.run_id from grctl.events e where kind = 'run.terminated' and exists "
-        "(select from grctl.events o where o.run_id = e.run_id and o.seq > e.seq)"
-    ) == []
+    assert (
+        await database.fetch(
+            "select e.run_id from grctl.events e where kind = 'run.terminated' and exists "
+            "(select from grctl.events o where o.run_id = e.run_id and o.seq > e.seq)"
+        )
+        == []
+    )

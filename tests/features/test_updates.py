@@ -87,7 +87,7 @@ async def test_an_unanswered_update_says_why_and_stays_in_the_inbox(
     await has_status(database, "a", "waiting")
     await worker.stop()
 
-    with pytest.raises(TimeoutError, match="no worker that serves 'features.box' is up"):
+    with pytest.raises(TimeoutError, match=r"no worker that serves 'features\.box' is up"):
         await handle.update("add", 3, timeout=0.3)
     assert await count(database, "inbox") == 1
     await serve()

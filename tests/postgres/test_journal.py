@@ -11,7 +11,8 @@ from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
-from hypothesis import HealthCheck, given, settings as hypothesis_settings
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from grctl.engine.rows import Row, StoreWrite, Transition
@@ -226,9 +227,7 @@ async def test_a_take_over_waits_for_the_batch_in_flight(here: Setting) -> None:
     try:
         async with blocker.transaction():
             # The batch will hold its fence, and wait for this row lock.
-            await blocker.execute(
-                "select from grctl.runs where run_id = $1 for update", run.run_id
-            )
+            await blocker.execute("select from grctl.runs where run_id = $1 for update", run.run_id)
             ending = Transition(go="end", status="completed", result='"done"')
             record = run.record('"{}"', kind="step.completed", transition=ending)
             await wait_until(lambda: waiting_for_locks(here.database, 1), "the batch is blocked")
@@ -255,9 +254,7 @@ async def test_a_terminate_waits_for_the_batch_in_flight_and_shuts_out_the_next(
     rival = await asyncpg.connect(here.database.dsn)
     try:
         async with blocker.transaction():
-            await blocker.execute(
-                "select from grctl.runs where run_id = $1 for update", run.run_id
-            )
+            await blocker.execute("select from grctl.runs where run_id = $1 for update", run.run_id)
             going_on = Transition(go="step", status="running", step_name="next")
             record = run.record('"in flight"', kind="step.completed", transition=going_on)
             await wait_until(lambda: waiting_for_locks(here.database, 1), "the batch is blocked")
@@ -313,9 +310,7 @@ async def test_a_run_that_was_taken_away_gets_nothing_written_and_its_neighbours
 
 
 @pytest.mark.slow
-@hypothesis_settings(
-    max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@hypothesis_settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     moves=st.lists(st.tuples(st.integers(0, 5), st.booleans()), min_size=1, max_size=120),
     cuts=st.sets(st.integers(0, 119), max_size=3),

@@ -28,10 +28,10 @@ class Table:
     def commit(self, commits: list[Commit], batch: int) -> None:
         self.rows += [replace(commit.row, batch=batch, at=self.now) for commit in commits]
 
-    def read(self) -> list[Row]:
-        """The step's history, as a claim reads it."""
+    def read(self, now: float) -> list[Row]:
+        """The step's history, as a claim reads it at ``now``."""
         return [
-            replace(row, age=self.now - row.at)
+            replace(row, age=now - row.at)
             for row in self.rows
             if not row.kind.startswith("step.")
         ]

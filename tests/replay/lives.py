@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from random import Random
@@ -12,6 +12,7 @@ from uuid import UUID
 
 from grctl.engine.codec import Codec
 from grctl.engine.replay import CANCEL_RECEIVED
+from grctl.errors import NonDeterminismError
 from grctl.worker import branches
 from grctl.worker.context import Context, RunView
 from grctl.worker.run import HeldRun
@@ -38,8 +39,12 @@ class Life:
     world: World
 
 
+Program = Node | Callable[[Seen], Coroutine[Any, Any, Any]]
+"""What is run as a step: a generated program, or a test's own coroutine function."""
+
+
 def live(
-    program: Node,
+    program: Program,
     table: Table,
     seed: int,
     crash_after: int | None = None,
@@ -51,13 +56,13 @@ def live(
 
 
 async def _live(
-    program: Node, table: Table, dice: Random, crash_after: int | None, cancel_at: float | None
+    program: Program, table: Table, dice: Random, crash_after: int | None, cancel_at: float | None
 ) -> Life:
     loop = asyncio.get_running_loop()
     branches.install(loop)
     journal = MemoryJournal(table, dice, crash_after)
     run = HeldRun(_claimed(table, cancel_at, loop.time()), cast("Any", journal))
-    run.recorded = table.read()
+    run.recorded = table.read(loop.time())
     for row in table.rows:
         run.resume_after(row.seq)
     scope = run.scope = Scope(run, Codec(), run.recorded, 1)
@@ -75,20 +80,20 @@ async def _live(
     await asyncio.wait(waited_for, return_when="FIRST_COMPLETED", timeout=STEP_TIMEOUT)
     outcome: Any = None
     trace = list(seen.trace)
-    if root.done():
+    has_ended = root.done()
+    if has_ended:
         outcome = root.result()
         await asyncio.wait(
             {run.record("step.completed"), journal.crashed}, return_when="FIRST_COMPLETED"
         )
     elif not journal.crashed.done():
-        outcome = HANGS
-        with contextlib.suppress(Exception):
-            scope.check_all_asked()
+        outcome = _timed_out(scope)
     writer.cancel()
     scope.close()
     journal.fence()
     await _bury(root)
-    is_over = any(row.kind == "step.completed" for row in table.rows) or outcome == HANGS
+    ended = any(row.kind == "step.completed" for row in table.rows)
+    is_over = ended or not (has_ended or journal.crashed.done())
     return Life(is_over, outcome, trace, world)
 
 
@@ -136,10 +141,13 @@ def _context(run: HeldRun, scope: Scope) -> Context:
     )
 
 
-async def _step(program: Node, seen: Seen, scope: Scope) -> Any:
+async def _step(program: Program, seen: Seen, scope: Scope) -> Any:
     """The step, as the executor ends it."""
     try:
-        result = await perform(program, "p", seen)
+        if isinstance(program, Node):
+            result = await perform(program, "p", seen)
+        else:
+            result = await program(seen)
     except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - it ends the step
         result = describe(error)
     try:
@@ -148,6 +156,15 @@ async def _step(program: Node, seen: Seen, scope: Scope) -> Any:
         result = describe(error)
     scope.close()
     return result
+
+
+def _timed_out(scope: Scope) -> Any:
+    """A step that its timeout stops: why, if its replay was not over."""
+    try:
+        scope.check_all_asked()
+    except NonDeterminismError as error:
+        return describe(error)
+    return HANGS
 
 
 async def _bury(root: asyncio.Task[Any]) -> None:

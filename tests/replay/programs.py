@@ -8,7 +8,8 @@ unrecorded time, no dice, no order of a set.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
@@ -321,3 +322,32 @@ def _extend_calmly(part: st.SearchStrategy[Node]) -> Any:
 
 CALM_PROGRAMS = st.recursive(st.one_of(ACTS, SLEEPS), _extend_calmly, max_leaves=10)
 """Programs whose way depends on no order and no value: every run of one is the same."""
+
+
+def changed(program: Node) -> st.SearchStrategy[Node]:
+    """The program as somebody edited it: a part gone, moved, doubled, or another than it was."""
+    return st.sampled_from(list(_edits(program)))
+
+
+def _edits(node: Node) -> Iterator[Node]:
+    parts = node.parts
+    if node.kind in ("seq", "gather", "group", "race", "timeout"):
+        if len(parts) > 1:
+            yield replace(node, parts=parts[1:])
+            yield replace(node, parts=parts[::-1])
+            yield replace(node, parts=parts[:-1])
+        yield replace(node, parts=(parts[0], *parts))
+    if node.kind == "act":
+        behaviour, which = node.detail
+        yield replace(node, detail=("stubborn" if behaviour == "works" else "works", which))
+        yield replace(node, detail=(behaviour, "once" if which == "retried" else "retried"))
+    if node.kind == "sleep":
+        yield replace(node, detail=node.detail + 1)
+    if node.kind == "value":
+        yield replace(node, detail="now" if node.detail == "uuid4" else "uuid4")
+    yield Node("seq", (node,))
+    yield Node("tidy", (node,))
+    yield Node("pass", (), 1)
+    for n, part in enumerate(parts):
+        for edited in _edits(part):
+            yield replace(node, parts=(*parts[:n], edited, *parts[n + 1 :]))

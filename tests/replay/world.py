@@ -26,6 +26,9 @@ class FlakyError(Exception):
     """What a task raises that would do better the next time."""
 
 
+DURATIONS = {"hangs briefly": 0.5, "hangs": 1_000_000.0}
+
+
 @dataclass
 class World:
     """One life of a program."""
@@ -44,7 +47,10 @@ class World:
             self.done_again.append(ident)
         failed = sum(row.kind == "task.attempt_failed" for row in rows)
         try:
-            await self._take_time()
+            if behaviour in DURATIONS:
+                await asyncio.sleep(DURATIONS[behaviour])
+            elif behaviour != "at once":
+                await self._take_time()
         except asyncio.CancelledError:
             if behaviour == "stubborn":
                 return
@@ -62,7 +68,7 @@ class World:
             for row in self.table.rows
             if row.input is not None
             and row.kind.startswith("task.")
-            and json.loads(row.input)["ident"] == ident
+            and json.loads(row.input).get("ident") == ident
         }
         return [row for row in self.table.rows if row.op in ops]
 

@@ -67,7 +67,7 @@ class Ledger:
         )
 
     async def pass_gate(self, name: str) -> None:
-        while not self.is_open(name):
+        while not self.is_open(name):  # noqa: ASYNC110  another process opens it
             await asyncio.sleep(0.02)
 
     def close(self) -> None:

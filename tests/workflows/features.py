@@ -217,7 +217,9 @@ sleeper = Workflow("features.sleeper")
 
 
 @sleeper.start(timeout=timedelta(seconds=30))
-async def doze(ctx: Context, how: str, seconds: float = 3600) -> Directive:
+async def doze(  # noqa: C901 - one way after another
+    ctx: Context, how: str, seconds: float = 3600
+) -> Directive:
     book().note("step", ctx.run.wf_id, how)
     if how == "sleep":
         await note("before", ctx.run.wf_id)
@@ -226,7 +228,7 @@ async def doze(ctx: Context, how: str, seconds: float = 3600) -> Directive:
         try:
             await fail_often()
         except ValueError:
-            ctx.store.put("gave up", True)
+            ctx.store.put("gave up", "yes")
     elif how == "gate":
         await stand_at(ctx.run.wf_id)
     elif how == "hang":
@@ -355,4 +357,28 @@ async def words(ctx: Context) -> str | None:
     return found
 
 
-ALL = (box, sleeper, child, parent)
+# --- what goes on ---------------------------------------------------------------------------------
+
+again = Workflow("features.again")
+
+
+@again.start()
+async def go_again(ctx: Context, left: int) -> Directive:
+    if left == 0:
+        return ctx.next.complete("done")
+    if left < 3:
+        await stand_at(str(left))
+    return ctx.next.continue_as_new(left=left - 1)
+
+
+teller = Workflow("features.teller")
+
+
+@teller.start()
+async def tell(ctx: Context, to: str) -> Directive:
+    await ctx.send(to, "put", {"item": "told"})
+    await stand_at("told")
+    return ctx.next.complete()
+
+
+ALL = (box, sleeper, child, parent, again, teller)

@@ -1,0 +1,96 @@
+"""Starts, one and many: each is answered for itself, and a start sent again is the same start."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from grctl.client import Client, WorkflowStart
+from grctl.client.handle import WorkflowHandle
+from grctl.client.starts import Start
+from grctl.ids import new_run_id
+from grctl.models.errors import WorkflowAlreadyRunningError, WorkflowTypeNotRegisteredError
+from tests.features.looking import count
+from tests.support import Database
+
+
+async def test_many_runs_are_started_by_one_statement(
+    database: Database, client: Client, serve: Any
+) -> None:
+    await serve()
+    handles = await client.start_workflows(
+        [WorkflowStart("features.child", f"c{n}", {"value": n}) for n in range(500)]
+    )
+
+    assert await database.fetchval("select count(distinct created_at) from grctl.runs") == 1
+    results = await asyncio.gather(
+        *(h.result(timeout=30) for h in handles if isinstance(h, WorkflowHandle))
+    )
+    assert results == list(range(500))
+
+
+async def test_each_start_of_many_has_an_answer_of_its_own(client: Client, serve: Any) -> None:
+    await serve()
+    await client.start_workflow("features.box", "taken")
+    answers = await client.start_workflows(
+        [
+            {"type": "features.child", "id": "a", "input": {"value": 1}},
+            {"type": "features.child", "id": "taken"},
+            {"type": "nobody.serves.this", "id": "b"},
+            {"type": "features.box", "id": "twice"},
+            {"type": "features.box", "id": "twice"},
+            {"type": "features.box", "id": "c", "timeout": timedelta(milliseconds=100)},
+        ]
+    )
+
+    assert [type(each) for each in answers] == [
+        WorkflowHandle,
+        WorkflowAlreadyRunningError,
+        WorkflowTypeNotRegisteredError,
+        WorkflowHandle,
+        WorkflowAlreadyRunningError,
+        WorkflowHandle,
+    ]
+    assert isinstance(answers[0], WorkflowHandle)
+    assert await answers[0].result(timeout=10) == 1
+    assert isinstance(answers[5], WorkflowHandle)
+    with pytest.raises(TimeoutError):
+        await answers[5].result(timeout=10)
+    assert await client.start_workflows([]) == []
+
+
+@pytest.mark.parametrize("wf_id", ["", "x" * 256, "nul\0", "half \ud800"])
+async def test_an_impossible_id_is_refused_before_anything_is_sent(
+    database: Database, client: Client, serve: Any, wf_id: str
+) -> None:
+    await serve()
+    with pytest.raises(ValueError, match="workflow id"):
+        await client.start_workflows([{"type": "features.box", "id": wf_id}])
+    assert await count(database, "runs") == 0
+
+
+async def test_a_start_sent_again_after_a_lost_answer_is_the_same_start(
+    database: Database, client: Client, serve: Any
+) -> None:
+    await serve()
+    start = Start(new_run_id(), "a", "features.box", None)
+
+    assert await client.connection.starts.start_all([start]) == ["started"]
+    assert await client.connection.starts.start_all([start]) == ["started"]
+    assert await count(database, "runs") == 1
+
+
+async def test_of_many_starts_of_one_id_at_once_exactly_one_wins(
+    database: Database, client: Client, serve: Any
+) -> None:
+    await serve()
+    outcomes = await asyncio.gather(
+        *(client.start_workflow("features.box", "a") for _ in range(50)), return_exceptions=True
+    )
+
+    assert sum(isinstance(each, WorkflowHandle) for each in outcomes) == 1
+    assert sum(isinstance(each, WorkflowAlreadyRunningError) for each in outcomes) == 49
+    assert await count(database, "runs") == 1

@@ -1,0 +1,166 @@
+"""Waiting on results: thousands over one connection, none missed, none left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from typing import Any
+
+import pytest
+
+from grctl.client import Client, Connection, WorkflowHandle
+from grctl.models.errors import WorkflowError
+from grctl.settings import Settings
+from tests.features.looking import has_status
+from tests.support import Database, wait_until
+from tests.support.ledger import Ledger
+
+
+async def start_many(client: Client, number: int) -> list[WorkflowHandle]:
+    handles: list[WorkflowHandle] = []
+    for first in range(0, number, 1000):
+        made = await client.start_workflows(
+            [
+                {"type": "features.child", "id": f"c{n}", "input": {"value": n}}
+                for n in range(first, min(number, first + 1000))
+            ]
+        )
+        handles += [each for each in made if isinstance(each, WorkflowHandle)]
+    return handles
+
+
+async def listeners(database: Database) -> int:
+    found: int = await database.fetchval(
+        "select count(*) from pg_stat_activity "
+        "where datname = current_database() and query ilike 'listen%'"
+    )
+    return found
+
+
+async def test_five_thousand_futures_wait_over_one_connection(
+    database: Database, client: Client, serve: Any
+) -> None:
+    worker = await serve()
+    await worker.stop()
+    handles = await start_many(client, 5000)
+    futures = [handle.future for handle in handles]
+    await client.connection.waiters.ready()
+    assert await listeners(database) == 1
+    connections = await database.fetchval(
+        "select count(*) from pg_stat_activity where datname = current_database()"
+    )
+    assert connections <= 8
+    await serve()
+
+    assert await asyncio.wait_for(asyncio.gather(*futures), 60) == list(range(5000))
+    assert not client.connection.waiters._futures
+
+
+async def test_several_waiters_of_one_run_all_get_its_outcome(client: Client, serve: Any) -> None:
+    await serve()
+    handle = await client.start_workflow("features.box", "a")
+    other = await client.get_workflow_handle("a")
+    waiting = [asyncio.create_task(handle.result()) for _ in range(5)]
+    waiting.append(asyncio.create_task(other.result(timeout=10)))
+    await handle.send("finish")
+
+    assert await asyncio.wait_for(asyncio.gather(*waiting, handle.future), 10) == [[]] * 7
+
+
+async def test_a_waiter_after_the_end_gets_the_result_at_once(client: Client, serve: Any) -> None:
+    worker = await serve()
+    await client.run_workflow("features.child", "a", {"value": 3})
+    with pytest.raises(WorkflowError):
+        await client.run_workflow("features.child", "b", {"how": "raise"})
+    await worker.stop()
+
+    assert await (await client.get_workflow_handle("a")).result(timeout=2) == 3
+    with pytest.raises(WorkflowError, match="ValueError: child 0"):
+        await (await client.get_workflow_handle("b")).future
+
+
+async def test_without_notifications_results_are_found_by_polling(
+    settings: Settings, serve: Any
+) -> None:
+    await serve()
+    deaf = settings.model_copy(update={"listen_url": "postgresql://127.0.0.1:1/nowhere"})
+    async with await Connection.connect(settings=deaf) as connection:
+        client = Client(connection)
+        handle = await client.start_workflow("features.box", "a")
+        future = handle.future
+        assert await handle.update("add", 2, timeout=10) == 2
+        assert await handle.query("got", timeout=10) == []
+        await handle.send("finish")
+
+        assert await asyncio.wait_for(future, 10) == []
+
+
+async def test_a_notification_lost_with_its_connection_is_made_up_for(
+    database: Database, client: Client, serve: Any, book: Ledger
+) -> None:
+    await serve()
+    handle = await client.start_workflow("features.sleeper", "a", {"how": "gate"})
+    future = handle.future
+    await client.connection.waiters.ready()
+    await wait_until(lambda: book.count("at gate"), "the step runs")
+    await database.fetch(
+        "select pg_terminate_backend(pid) from pg_stat_activity "
+        "where datname = current_database() and query ilike 'listen%'"
+    )
+    book.open_gate("a")
+
+    assert await asyncio.wait_for(future, 15) == "woken"
+
+
+async def test_a_future_that_is_let_go_of_leaves_nothing_behind(
+    client: Client, serve: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    await serve()
+    handle = await client.start_workflow("features.box", "a")
+    before = asyncio.all_tasks()
+    first = handle.future
+    await first.stop()
+    second = handle.future  # made anew
+    assert second is not first
+    second.discard()
+    with pytest.raises(asyncio.CancelledError):
+        await second
+    with pytest.raises(TimeoutError, match=r"has not ended within 0\.05 s; it goes on"):
+        await handle.result(timeout=0.05)
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(handle.future, 0.05)
+    assert not client.connection.waiters._futures
+    assert len(asyncio.all_tasks() - before) <= 2  # those of the waiters, one for all
+    await client.connection.close()
+    with pytest.raises(RuntimeError, match="closed"):
+        _ = handle.future
+    assert not asyncio.all_tasks() - before
+
+    del first, second
+    gc.collect()
+    assert not [r for r in caplog.records if r.name == "asyncio"]
+
+
+async def test_a_failure_that_nobody_awaits_leaves_no_warning(
+    database: Database, client: Client, serve: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    await serve()
+    handle = await client.start_workflow("features.child", "a", {"how": "raise"})
+    future = handle.future
+    await has_status(database, "a", "failed")
+    await wait_until(future.done, "the future is settled")
+    del future, handle
+    gc.collect()
+
+    assert not [r for r in caplog.records if r.name == "asyncio"]
+
+
+async def test_a_result_that_does_not_fit_its_return_type_says_so(
+    client: Client, serve: Any
+) -> None:
+    await serve()
+    handle = await client.start_workflow("features.child", "a", {"value": 3}, return_type=list[str])
+
+    with pytest.raises(ValueError):
+        await handle.result(timeout=10)
+    assert await handle.result(timeout=10, return_type=float) == 3.0

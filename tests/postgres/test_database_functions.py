@@ -1,0 +1,192 @@
+"""The statements that decide between rivals, each with its rival: claims, take-overs, starts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+from uuid import UUID, uuid4
+
+import asyncpg
+import pytest
+
+from grctl.engine.transitions import WAKE_ORDER, Wake
+from grctl.ids import new_run_id
+from grctl.postgres.database import Database as Pool
+from grctl.settings import Settings
+from tests.support import Database, wait_until
+
+
+@pytest.fixture
+async def pool(settings: Settings) -> AsyncIterator[Pool]:
+    made = Pool(settings.model_copy(update={"pool_size": 8}))
+    await made.open()
+    await made.fetch("types", "register", "t", "start", ["start"], ["go"], [], [])
+    yield made
+    await made.close()
+
+
+async def worker(pool: Pool, lease: float = 60.0) -> int:
+    number = await pool.fetchval("leases", "register", f"w-{uuid4()}", "w", ["t"], 10, lease, 2)
+    return int(number)
+
+
+async def start(pool: Pool, *names: str, timeout_ms: int | None = None) -> list[tuple[UUID, str]]:
+    runs = [new_run_id() for _ in names]
+    n = len(names)
+    rows = await pool.fetch(
+        "runs", "start", runs, list(names), ["t"] * n, [None] * n, [timeout_ms] * n,
+        [None] * n, [None] * n, [None] * n,
+    )  # fmt: skip
+    answers = {row["started_run"]: row["answer"] for row in rows}
+    return [(run, answers[run]) for run in runs]
+
+
+async def claim(pool: Pool, number: int, most: int = 100) -> list[Any]:
+    takes_suspects = True
+    return await pool.fetch("runs", "claim", number, ["t"], most, takes_suspects)
+
+
+async def test_rival_claims_share_the_runs_and_keep_to_their_limits(pool: Pool) -> None:
+    await start(pool, *(f"r{number}" for number in range(200)))
+    workers = [await worker(pool) for _ in range(6)]
+
+    claimed = await asyncio.gather(*(claim(pool, number, 25) for number in workers))
+
+    assert all(len(each) <= 25 for each in claimed)
+    runs = [row["run_id"] for each in claimed for row in each]
+    assert len(runs) == len(set(runs))
+    while more := await claim(pool, workers[0], 25):
+        assert len(more) <= 25
+        runs += [row["run_id"] for row in more]
+    assert len(runs) == len(set(runs)) == 200
+
+
+async def test_a_worker_that_is_dead_claims_nothing(pool: Pool) -> None:
+    await start(pool, "a")
+    number = await worker(pool)
+    await pool.fetchval("leases", "stop", number)
+    assert await claim(pool, number) == []
+
+
+async def test_a_take_over_happens_once_and_raises_the_epoch(
+    database: Database, pool: Pool
+) -> None:
+    [(run, _)] = await start(pool, "a")
+    lost = await worker(pool, lease=0.0)
+    [held] = await claim(pool, lost)
+
+    taken = await asyncio.gather(*(pool.fetch("leases", "take_over") for _ in range(4)))
+
+    assert [row["lost_worker"] for each in taken for row in each] == [lost]
+    assert not await pool.fetchval("leases", "renew", lost)
+    [heir] = await claim(pool, await worker(pool))
+    assert heir["run_id"] == run
+    assert heir["epoch"] == held["epoch"] + 1
+    assert heir["crashes"] == 1
+    assert heir["was"] == "running"
+    assert heir["cause"] == "start"
+    assert await database.fetchval("select count(*) from grctl.writers") == 2
+
+
+async def test_a_claim_and_the_take_over_of_its_worker_leave_no_run_behind(
+    database: Database, pool: Pool
+) -> None:
+    """Whichever comes first: the run is due for others, or was never claimed."""
+    await start(pool, "a")
+    number = await worker(pool)
+    blocker = await asyncpg.connect(database.dsn)
+    try:
+        async with blocker.transaction():
+            await blocker.execute("select from grctl.workers for update")
+            taking = asyncio.create_task(pool.fetchval("leases", "stop", number))
+            await wait_until(lambda: blocked(database, 1), "the take-over is blocked")
+            claiming = asyncio.create_task(claim(pool, number))
+            await wait_until(lambda: blocked(database, 2), "the claim is blocked")
+        await asyncio.gather(taking, claiming)
+    finally:
+        await blocker.close()
+    row = await database.fetchrow("select owner, wake_at is not null as due from grctl.runs")
+    assert row is not None
+    assert tuple(row) == (None, True)
+
+
+async def test_one_open_run_a_workflow_id_however_many_start_it(
+    database: Database, pool: Pool
+) -> None:
+    answers = await asyncio.gather(*(start(pool, "same") for _ in range(8)))
+    assert sorted(answer for [(_, answer)] in answers) == ["running"] * 7 + ["started"]
+    assert await database.fetchval("select count(*) from grctl.runs") == 1
+
+
+async def test_a_start_that_is_sent_again_is_answered_as_the_first(pool: Pool) -> None:
+    run = new_run_id()
+    arguments = [[run], ["a"], ["t"], [None], [None], [None], [None], [None]]
+    for _ in range(2):
+        rows = await pool.fetch("runs", "start", *arguments)
+        assert [row["answer"] for row in rows] == ["started"]
+
+
+async def test_cancel_and_terminate_end_a_run_that_nobody_executes_at_once(
+    database: Database, pool: Pool
+) -> None:
+    [(first, _), (second, _)] = await start(pool, "a", "b")
+    assert await pool.fetchval("runs", "cancel", first, "why") == "cancelled"
+    assert await pool.fetchval("runs", "terminate", second, "enough") == "terminated"
+    for how in ("cancel", "terminate"):
+        assert await pool.fetchval("runs", how, first, None) == "ended"
+        assert await pool.fetchval("runs", how, new_run_id(), None) == "ended"
+    rows = await database.fetch(
+        "select seq, kind, body ->> 'reason' as why from grctl.events order by run_id"
+    )
+    assert [tuple(row) for row in rows] == [
+        (1, "run.cancelled", "why"),
+        (1, "run.terminated", "enough"),
+    ]
+    assert await claim(pool, await worker(pool)) == []
+
+
+async def test_a_message_that_races_with_the_runs_end_is_delivered_or_refused(
+    database: Database, pool: Pool
+) -> None:
+    [(run, _)] = await start(pool, "a")
+    answers = await asyncio.gather(
+        pool.fetchval("runs", "terminate", run, None),
+        *(pool.fetch("inbox", "send", run, "event", "go", None, uuid4()) for _ in range(6)),
+    )
+    delivered = sum(bool(rows[0]["delivered"]) for rows in answers[1:])
+    assert await database.fetchval("select count(*) from grctl.inbox") == delivered
+
+
+SITUATIONS = {
+    Wake.RUN_TIMEOUT: "status = 'waiting', deadline_at = now() - interval '1 s', "
+    "cancel_requested_at = now(), inbox_tail = 1",
+    Wake.CANCEL: "status = 'waiting', cancel_requested_at = now(), inbox_tail = 1",
+    Wake.START: "status = 'scheduled', inbox_tail = 1",
+    Wake.STEP: "status = 'delayed', cause = 'step', inbox_tail = 1",
+    Wake.EVENT: "status = 'waiting', inbox_tail = 1",
+    Wake.TIMEOUT: "status = 'waiting'",
+}
+
+
+@pytest.mark.parametrize("wake", [wake for wake, _ in WAKE_ORDER])
+async def test_the_claim_says_why_in_the_tables_order(
+    database: Database, pool: Pool, wake: Wake
+) -> None:
+    await start(pool, "a")
+    await database.execute(f"update grctl.runs set {SITUATIONS[wake]}, wake_at = now()")
+    [row] = await claim(pool, await worker(pool))
+    assert row["cause"] == wake
+
+
+async def test_the_clock_of_everything_durable_can_be_shifted(database: Database) -> None:
+    await database.execute("set grctl_clock.shift = '1 day'")
+    assert await database.fetchval("select grctl.now() - now() = interval '1 day'")
+
+
+async def blocked(database: Database, number: int) -> bool:
+    found = await database.fetchval(
+        "select count(*) from pg_stat_activity "
+        "where datname = current_database() and wait_event_type = 'Lock'"
+    )
+    return bool(found >= number)
