@@ -22,7 +22,7 @@ from grctl.models.history import (
 from grctl.models.messages import HistoryMessage
 from tests.support import environment, wait_until
 
-KILLED = Killed(pid=1, at=100.0)
+KILLED = Killed(pid=1, worker_id="first", at=100.0)
 INPUTS = {"order_id": "o"}
 
 
@@ -35,7 +35,7 @@ def event(at: float, message: HistoryMessage) -> HistoryEvent:
         kind=next(kind for kind, made in MESSAGE_CLASSES.items() if made is type(message)),
         msg=message,
         operation_id="1",
-        worker_id="w",
+        worker_id="first" if at < KILLED.at else "second",
         step_name="s",
     )
 

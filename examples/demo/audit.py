@@ -24,6 +24,7 @@ class Killed:
     """The worker that was killed, and when: in seconds since the epoch."""
 
     pid: int
+    worker_id: str
     at: float
 
 
@@ -54,7 +55,7 @@ def audit(
     """Judge every task call of the given runs."""
     recorded: dict[Call, _Recorded] = {}
     for events in histories:
-        recorded.update(_recorded_calls(events, killed.at))
+        recorded.update(_recorded_calls(events, killed))
     starts = [entry for entry in ledger if entry.mark == "start"]
     before = Counter((entry.task, entry.inputs) for entry in starts if entry.pid == killed.pid)
     after = Counter((entry.task, entry.inputs) for entry in starts if entry.pid != killed.pid)
@@ -86,7 +87,8 @@ def is_as_expected(order: Order, events: Sequence[HistoryEvent]) -> bool:
     }
 
 
-def _recorded_calls(events: Sequence[HistoryEvent], killed_at: float) -> Mapping[Call, _Recorded]:
+def _recorded_calls(events: Sequence[HistoryEvent], killed: Killed) -> Mapping[Call, _Recorded]:
+    """Before and after are told apart by who recorded it: clocks are not that exact."""
     calls: dict[Call, _Recorded] = {}
     ids: dict[tuple[str | None, str], Call] = {}
     for event in events:
@@ -97,7 +99,7 @@ def _recorded_calls(events: Sequence[HistoryEvent], killed_at: float) -> Mapping
             calls[call] = _Recorded()
         elif isinstance(message, TaskCompleted | TaskFailed | TaskAttemptFailed):
             found = calls[ids[event.step_name, message.task_id]]
-            was_before = event.timestamp.timestamp() < killed_at
+            was_before = event.worker_id == killed.worker_id
             found.attempts_before += was_before
             found.attempts_after += not was_before
             if not isinstance(message, TaskAttemptFailed):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -60,7 +61,14 @@ class WorkerProcess:
 
     def is_ready(self) -> bool:
         """Whether it has said so."""
-        return '"worker ready"' in self._log.read_text()
+        return bool(self.worker_id())
+
+    def worker_id(self) -> str:
+        """The name that history knows it by; empty until it is ready."""
+        for line in self._log.read_text().splitlines():
+            if '"worker ready"' in line:
+                return str(json.loads(line)["worker"])
+        return ""
 
     def last_words(self) -> str:
         """The end of its log."""

@@ -88,7 +88,7 @@ class Demo:
         await self._until(
             lambda: self._tasks_done() >= KILL_AFTER_TASKS, "enough tasks have run", worker
         )
-        killed = Killed(worker.pid, time.time())
+        killed = Killed(worker.pid, worker.worker_id(), time.time())
         worker.kill()
         self.screen.step(
             f"kill -9 {killed.pid}: {self._tasks_done()} tasks have run, "

@@ -176,7 +176,7 @@ async def _work(workflows: Sequence[Workflow], settings: Settings, stopping: _St
 
 
 def _spare_the_collector() -> None:
-    """What was imported stays, and runs leave few cycles: looking less often saves 10 to 20 % CPU."""
+    """What was imported stays, and runs leave few cycles: looking less often saves 10 % of CPU."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 50, 100)

@@ -22,6 +22,7 @@ from typing import Any
 import pytest
 import typer.main
 
+from grctl import errors
 from grctl.cli.main import app
 from grctl.client import Client, Connection
 from grctl.settings import Settings, variable_of
@@ -63,9 +64,9 @@ def commands_of(page: Path) -> Iterator[list[str]]:
     """The words of each grctl command in the page's console blocks."""
     text = page.read_text(encoding="utf-8")
     for block in re.findall(r"^```console\n(.*?)^```", text, re.DOTALL | re.MULTILINE):
-        for line in re.findall(r"^\$ (.*(?:\\\n.*)*)$", block, re.MULTILINE):
-            line = re.sub(r"\$\((.*?)\)", r"; \1 ;", line.replace("\\\n", " "))
-            lexer = shlex.shlex(line, posix=True, punctuation_chars=True)
+        for given in re.findall(r"^\$ (.*(?:\\\n.*)*)$", block, re.MULTILINE):
+            flat = re.sub(r"\$\((.*?)\)", r"; \1 ;", given.replace("\\\n", " "))
+            lexer = shlex.shlex(flat, posix=True, punctuation_chars=True)
             lexer.whitespace_split = True
             words: list[str] = []
             for word in [*lexer, ";"]:
@@ -102,6 +103,7 @@ def module(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ModuleTyp
 async def test_the_code_of_a_page_runs(module: ModuleType, settings: Settings):
     workflows = [each for each in vars(module).values() if isinstance(each, Workflow)]
     stories = [each for each in vars(module).values() if is_story(each, module)]
+    assert stories or not workflows, "nobody runs the workflows of this page"
     if not stories:
         return
     async with await Connection.connect(settings=settings) as connection:
@@ -132,7 +134,7 @@ def test_the_commands_of_a_page_exist(page: Path):
         try:
             _read(words)
         except typer.Exit:
-            pass  # --help, --version
+            pass  # --help
         except typer.BadParameter.__base__ as error:  # UsageError, of whichever click it is
             pytest.fail(f"grctl {shlex.join(words)}: {error}")
 
@@ -142,7 +144,8 @@ def _read(words: list[str]) -> None:
     command: Any = typer.main.get_command(app)
     context, rest = None, list(words)
     while hasattr(command, "commands"):
-        if rest and rest[0] in ("--help", "--version"):
+        if rest and rest[0].startswith("--"):  # of grctl itself; they would act at once
+            assert any(rest[0] in each.opts for each in command.params), rest
             return
         context = command.context_class(command, parent=context, info_name="grctl")
         _, command, rest = command.resolve_command(context, rest)
@@ -174,3 +177,8 @@ def test_every_setting_is_documented():
     text = (REPOSITORY / "docs" / "worker.md").read_text(encoding="utf-8")
     documented = set(re.findall(r"^\| `(GRCTL_\w+)`", text, re.MULTILINE))
     assert documented == {variable_of(name) for name in Settings.model_fields}
+
+
+def test_every_error_is_documented():
+    text = (REPOSITORY / "docs" / "errors.md").read_text(encoding="utf-8")
+    assert [name for name in errors.__all__ if f"`{name}`" not in text] == []

@@ -60,7 +60,7 @@ async def ask_for_the_impossible(ctx: Context) -> Directive:
         ("features.child", "x", {"workflow_timeout": timedelta(0)}),
     ):
         try:
-            await ctx.start_child(wf_type, wf_id, **more)  # type: ignore[arg-type]
+            await ctx.start_child(wf_type, wf_id, **more)
         except (WorkflowError, ValueError) as error:
             errors.append(type(error).__name__)
     try:

@@ -92,12 +92,15 @@ async def one_round(client: Client, number: int, lead: float) -> list[str]:
     async def send(some: list[Any]) -> int:
         await asyncio.sleep(max(0.0, some[0]["left"] - lead))
         runs = sorted(row["run_id"] for row in some)
-        delivered: int = await pool.fetchval(
-            "select count(*) from grctl.runs r cross join lateral grctl.deliver("
-            "array[r.run_id], '{event}', '{hit}', '{null}', array[r.run_id]) "
-            "where r.run_id = any($1)",
-            runs,
-        )
+        async with pool.acquire() as connection, connection.transaction():
+            # Who sends to many holds their locks, in the one order (see grctl.deliver).
+            lock = "select from grctl.runs where run_id = any($1) order by run_id for no key update"
+            await connection.execute(lock, runs)
+            delivered: int = await connection.fetchval(
+                "select count(*) from unnest($1::uuid[]) as r cross join lateral "
+                "grctl.deliver(array[r], '{event}', '{hit}', '{null}', array[r])",
+                runs,
+            )
         return delivered
 
     sent = await asyncio.gather(
