@@ -13,7 +13,7 @@ ARGS ?=
 
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
-CODE := grctl migrations tests $(wildcard examples benchmarks)
+CODE := grctl migrations tests docs examples benchmarks
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo dev test check format bench chaos clean
@@ -27,7 +27,7 @@ setup: $(STAMP) ## make the virtual environment and install everything into it
 demo: $(STAMP) ## a workflow that survives its workers, on a PostgreSQL of its own
 	@$(PY) -m examples.demo $(ARGS)
 
-dev: $(STAMP) ## PostgreSQL, a worker and the dashboard, for development
+dev: $(STAMP) ## PostgreSQL and a worker, for development
 	@$(VENV)/bin/grctl dev $(ARGS)
 
 test: $(STAMP) ## all tests but chaos and docker
