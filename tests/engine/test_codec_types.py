@@ -260,11 +260,16 @@ def test_a_typed_value_comes_back_as_its_annotation_says(value: Any, annotation:
     assert codec.encode(back) == codec.encode(value) or isinstance(value, datetime)
 
 
+_FIXED_ZONES = st.integers(-23 * 60, 23 * 60).map(lambda m: timezone(timedelta(minutes=m)))
+
+
 @given(
     st.tuples(
         st.timedeltas(),
         st.decimals(allow_nan=False, allow_infinity=False),
-        st.datetimes(timezones=st.timezones() | st.none()),
+        # Not every zone: Python calls no two datetimes of different zones equal where one of them
+        # is ambiguous or skipped, and a named zone comes back as its offset.
+        st.datetimes(timezones=_FIXED_ZONES | st.none()),
         st.times(),
         st.binary(),
         st.dictionaries(st.integers(), st.frozensets(st.uuids())),
