@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import os
 import signal
 import sys
@@ -70,6 +71,13 @@ def test_a_task_that_was_cut_off_and_ran_once_more_is_right():
     assert result.wrong == []
     assert len(result.cut_off) == 1
     assert result.recovery_seconds == 3
+
+
+def test_what_the_killed_worker_recorded_at_the_last_moment_was_recorded():
+    started, completed = history(done_at=100.01)
+    by_the_first = dataclasses.replace(completed, worker_id="first")
+    result = judged([started, by_the_first], begun((1, 99)))
+    assert (result.recorded_at_kill, result.wrong, len(result.cut_off)) == (1, [], 0)
 
 
 def test_recorded_attempts_count():

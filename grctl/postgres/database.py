@@ -24,6 +24,8 @@ T = TypeVar("T")
 log = get_logger("grctl.database")
 
 CONNECT_TIMEOUT = 10.0
+COMMAND_TIMEOUT = 60.0
+"""Longer than any statement of ours takes: what has no answer then goes over a dead connection."""
 LONGEST_RETRY_DELAY = 2.0
 
 PASSING_ERRORS = (
@@ -78,6 +80,7 @@ class Database:
                 max_size=self.settings.pool_size,
                 reset=_keep,
                 timeout=CONNECT_TIMEOUT,
+                command_timeout=COMMAND_TIMEOUT,
                 statement_cache_size=self.settings.statement_cache,
                 server_settings={"application_name": "grctl"},
             )

@@ -117,7 +117,7 @@ class Chores:
             parent_wf_id=run["parent_wf_id"],
             parent_wf_type=run["parent_wf_type"],
         )
-        snapshot = Snapshot(codec, await self._worker.load_store(run_id))
+        snapshot = Snapshot(codec, await self._worker.holdings.load_store(run_id))
         return QueryContext(view, snapshot, self._worker.workflow_logger)
 
 

@@ -127,7 +127,7 @@ class Claims:
                 run.resume_after(event.seq)
         waiting = [run for run in runs.values() if run.wake == "event"]
         if waiting:
-            await self._worker.load_messages(waiting)
+            await self._worker.holdings.load_messages(waiting)
         self._worker.clock.set(rows[0]["now"])
         for run in runs.values():
             self._worker.execute(run)

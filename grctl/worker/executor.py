@@ -26,7 +26,7 @@ from grctl.models.error_details import ErrorDetails
 from grctl.postgres.journal import RecordRefusedError
 from grctl.worker.branches import BranchTask
 from grctl.worker.context import Context, Relatives, RunView
-from grctl.worker.run import HeldRun
+from grctl.worker.run import HeldRun, run_after
 from grctl.worker.run_logger import RunLogger
 from grctl.worker.scope import Scope, recorded_as, wait_for
 from grctl.worker.steps import StepCall, call_for
@@ -105,14 +105,14 @@ class Executor:
         try:
             while await self._one_step():
                 if self.worker.is_stopping:
-                    await self.worker.give_back(self.run)
+                    await self.worker.holdings.give_back(self.run)
                     break
         except LeaseLostError:
             pass
         except RecordRefusedError as error:
             # Not even its failure could be written with its batch. Given back it would come again.
             log.error("run failed by its last resort", **self.ids, error=str(error))
-            await self.worker.fail(self.run, details_to_json(capture(error), Codec()))
+            await self.worker.holdings.fail(self.run, details_to_json(capture(error), Codec()))
 
     @property
     def ids(self) -> dict[str, Any]:
@@ -152,7 +152,7 @@ class Executor:
         """Execute what the run is awake for. Whether the worker goes on with the run."""
         run = self.run
         if run.wake is Wake.EVENT and run.message is None:
-            run.message = await self.worker.oldest_message(run)
+            await self.worker.holdings.load_messages([run])
         if run.wake is Wake.CANCEL and run.cancel_reason is None:
             rows = await self.worker.database.fetch("runs", "describe", run.run_id)
             run.cancel_reason = rows[0]["cancel_reason"]  # it came after the claim
@@ -282,7 +282,7 @@ class Executor:
             transition.error = body["error"] = details_to_json(returned.error, self._codec)
         elif isinstance(returned, ContinueAsNew):
             body["next"] = '"continue_as_new"'
-            transition.successor = self.worker.successor(
+            transition.successor = run_after(
                 self.run, self._codec.encode(returned.input, what="input of continue_as_new")
             )
             body["run_id"] = f'"{transition.successor["run_id"]}"'
@@ -406,11 +406,11 @@ class Executor:
         """The step was stopped unrecorded: give the run back, if it is still ours."""
         self._store.drop_writes()
         if self.interrupted is Interrupt.STOP:
-            await self.worker.give_back(self.run)
+            await self.worker.holdings.give_back(self.run)
         log.info("step dropped", **self.ids, why=str(self.interrupted))
 
     async def _load_store(self) -> dict[str, str]:
-        return await self.worker.load_store(self.run.run_id)
+        return await self.worker.holdings.load_store(self.run.run_id)
 
 
 def _text(codec: Any, value: Any) -> str | None:

@@ -10,11 +10,12 @@ from uuid import UUID
 
 from grctl.engine.rows import Row, Transition
 from grctl.engine.transitions import Wake
+from grctl.ids import new_run_id
 from grctl.postgres.batch import Commit
 from grctl.postgres.journal import Journal
 from grctl.worker.scope import Scope, settle
 
-__all__ = ["HeldRun", "Message"]
+__all__ = ["HeldRun", "Message", "run_after"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,3 +136,15 @@ class HeldRun:
 
 def _nothing() -> None:
     """Nobody executes the run yet."""
+
+
+def run_after(run: HeldRun, input_text: str) -> dict[str, Any]:
+    """The start that follows ``run`` by continue_as_new, as ``start_runs`` takes it."""
+    return {
+        "run_id": str(new_run_id()),
+        "wf_id": run.wf_id,
+        "wf_type": run.wf_type,
+        "input": input_text,
+        "timeout_ms": None,
+        "parent": str(run.run_id),
+    }

@@ -9,7 +9,6 @@ begins a new term.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 import os
 import random
@@ -21,8 +20,7 @@ from uuid import UUID, uuid4
 from grctl.client.client import Client
 from grctl.client.connection import Connection
 from grctl.engine.codec import Codec
-from grctl.errors import ConfigurationError, LeaseLostError
-from grctl.ids import new_run_id
+from grctl.errors import LeaseLostError
 from grctl.log import get_logger
 from grctl.postgres.journal import Journal
 from grctl.postgres.migrations import check
@@ -31,8 +29,10 @@ from grctl.worker.chores import Chores
 from grctl.worker.claims import Claims
 from grctl.worker.clock import DatabaseClock
 from grctl.worker.executor import Executor, Interrupt
+from grctl.worker.holdings import Holdings
 from grctl.worker.lease import LeaseKeeper
-from grctl.worker.run import HeldRun, Message
+from grctl.worker.registration import by_type, name_for
+from grctl.worker.run import HeldRun
 from grctl.worker.signals import Signals
 from grctl.worker.watch import Watch
 from grctl.workflow.workflow import Workflow
@@ -65,7 +65,7 @@ class Worker:
         codec: Codec | None = None,
         name: str | None = None,
     ) -> None:
-        self.workflows = _by_type(workflows)
+        self.workflows = by_type(workflows)
         self.database = connection.database
         self.settings = connection.database.settings
         self.concurrency = self.settings.concurrency if concurrency is None else concurrency
@@ -74,7 +74,7 @@ class Worker:
         self.codec = codec or connection.codec
         self.client = Client(connection, self.codec)
         self.workflow_logger = workflow_logger or logging.getLogger("grctl.workflow")
-        self.worker_name = name or self.settings.worker_name or _name_for(self.workflows)
+        self.worker_name = name or self.settings.worker_name or name_for(self.workflows)
         self.worker_id = f"{self.worker_name}.{uuid4().hex[:8]}@{socket.gethostname()}"
         self.fraction = random.random
         self.executors: dict[UUID, Executor] = {}
@@ -82,6 +82,7 @@ class Worker:
         self.sleeping = 0
         self.clock: DatabaseClock
         self.journal: Journal
+        self.holdings: Holdings
         self._claims: Claims | None = None
         self._chores: Chores
         self._crashed: asyncio.Future[Any]
@@ -143,6 +144,7 @@ class Worker:
         self._fenced.clear()
         self._worker_no = await self.database.patiently("registering", self._register)
         self.journal = Journal(self.database, self._worker_no, self._lost)
+        self.holdings = Holdings(self.database, self._worker_no)
         self.journal.in_flight = lambda: len(self.executors)
         lease = LeaseKeeper(self.database, self._worker_no, self.worker_id, self.journal_fence)
         claims = self._claims = Claims(self, self._worker_no)
@@ -341,7 +343,7 @@ class Worker:
     async def _give_back_later(self, run: HeldRun) -> None:
         """Not at once: what failed may fail again, and must not become a busy loop."""
         await asyncio.sleep(self.settings.poll_seconds)
-        await self.give_back(run)
+        await self.holdings.give_back(run)
 
     def _forget(self, executor: Executor) -> None:
         if self.executors.get(executor.run.run_id) is executor:
@@ -376,91 +378,7 @@ class Worker:
         """What a missed notification would have told: cancels of runs that are held."""
         if not self.executors:
             return
-        rows = await self.database.patiently(
-            "looking for cancels",
-            lambda: self.database.fetch("runs", "requested_cancels", self._worker_no),
-        )
-        for row in rows:
-            executor = self.executors.get(row["run_id"])
+        for run_id in await self.holdings.requested_cancels():
+            executor = self.executors.get(run_id)
             if executor is not None:
                 executor.request_cancel()
-
-    async def give_back(self, run: HeldRun) -> None:
-        """Make a held run due for others."""
-        await self.database.patiently(
-            "giving a run back",
-            lambda: self.database.fetch(
-                "runs", "release", self._worker_no, [run.run_id], [run.epoch]
-            ),
-        )
-
-    async def fail(self, run: HeldRun, error: str) -> None:
-        """End a held run whose end cannot be recorded by the journal."""
-        await self.database.patiently(
-            "failing a run",
-            lambda: self.database.fetchval(
-                "runs", "fail", self._worker_no, run.run_id, run.epoch, error
-            ),
-        )
-
-    async def load_messages(self, runs: list[HeldRun]) -> None:
-        """Read the oldest message of each run's inbox."""
-        rows = await self.database.patiently(
-            "reading inboxes",
-            lambda: self.database.fetch(
-                "inbox", "oldest", [r.run_id for r in runs], [r.read for r in runs]
-            ),
-        )
-        by_run = {row["run_id"]: row for row in rows}
-        for run in runs:
-            row = by_run[run.run_id]
-            run.message = Message(
-                row["no"], row["kind"], row["name"], row["payload"], row["message_id"]
-            )
-
-    async def oldest_message(self, run: HeldRun) -> Message:
-        """The oldest message of a run's inbox."""
-        await self.load_messages([run])
-        assert run.message is not None
-        return run.message
-
-    async def load_store(self, run_id: UUID) -> dict[str, str]:
-        """A run's store, as JSON texts."""
-        rows = await self.database.patiently(
-            "reading a store", lambda: self.database.fetch("store", "all", run_id)
-        )
-        return {row["key"]: row["value"] for row in rows}
-
-    def successor(self, run: HeldRun, input_text: str) -> dict[str, Any]:
-        """The start that follows ``run`` by continue_as_new."""
-        return {
-            "run_id": str(new_run_id()),
-            "wf_id": run.wf_id,
-            "wf_type": run.wf_type,
-            "input": input_text,
-            "timeout_ms": None,
-            "parent": str(run.run_id),
-        }
-
-
-def _by_type(workflows: Iterable[Workflow]) -> dict[str, Workflow]:
-    found: dict[str, Workflow] = {}
-    for workflow in workflows:
-        if not isinstance(workflow, Workflow):
-            raise ConfigurationError(f"a worker executes Workflow objects, not {workflow!r:.100}")
-        workflow.validate()
-        if workflow.workflow_type in found and found[workflow.workflow_type] is not workflow:
-            raise ValueError(f"two workflows have the type {workflow.workflow_type!r}")
-        found[workflow.workflow_type] = workflow
-    if not found:
-        raise ValueError("a worker needs at least one workflow")
-    return found
-
-
-def _name_for(types: Iterable[str]) -> str:
-    """The same name for the same set of types."""
-    names = sorted(types)
-    if len(names) == 1 and names[0].isascii() and len(names[0]) <= 40 and names[0].isprintable():
-        return names[0]
-    digest = hashlib.sha256("\n".join(names).encode()).hexdigest()
-    return f"worker-{digest[:8]}"

@@ -31,9 +31,7 @@ class Table:
     def read(self, now: float) -> list[Row]:
         """The step's history, as a claim reads it at ``now``."""
         return [
-            replace(row, age=now - row.at)
-            for row in self.rows
-            if not row.kind.startswith("step.")
+            replace(row, age=now - row.at) for row in self.rows if not row.kind.startswith("step.")
         ]
 
     @property

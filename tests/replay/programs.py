@@ -314,7 +314,6 @@ def _extend_calmly(part: st.SearchStrategy[Node]) -> Any:
     return st.one_of(
         _many("seq", part, 1),
         _many("gather", part, 1, st.sampled_from([True])),
-        _node("both", part, part),
         _node("catch", part),
         _many("gather", ACTS, 1, st.sampled_from([True])),
     )
