@@ -119,6 +119,13 @@ def _started(msg: Any) -> str:
     return "run started" + ("" if msg.input is None else f"  {_arguments(msg.input)}")
 
 
+def _child_ended(msg: Any) -> str:
+    if msg.status == "open":
+        return f"child {msg.run_id} waited for no longer"
+    text = f"child {msg.run_id} {msg.status}"
+    return text + (f": {msg.error}" if msg.error is not None else _arrow(msg.result))
+
+
 def _sent(what: str, msg: Any) -> str:
     return what + ("" if msg.payload is None else f"  {_value(msg.payload)}")
 
@@ -191,11 +198,22 @@ _LOOKS: Final[Mapping[HistoryKind, tuple[str, str, str, Callable[[Any], str]]]] 
     _K.CHILD_STARTED: (
         "+", "", _CALL, lambda m: f"child {m.wf_type} {m.wf_id}({_arguments(m.input or {})})"
     ),
+    _K.CHILD_REFUSED: (
+        "✘", YELLOW, _CALL, lambda m: f"child {m.wf_type} {m.wf_id} not started: {m.reason}"
+    ),
+    _K.CHILD_ENDED: ("·", "", _CALL, _child_ended),
     _K.PARENT_EVENT_SENT: (
         "✉", "", _CALL, lambda m: _sent(f"event {m.event_name} sent to parent {m.parent_wf_id}", m)
     ),
+    _K.PARENT_REFUSED: (
+        "✘", YELLOW, _CALL,
+        lambda m: f"event {m.event_name} not taken by parent {m.parent_wf_id}: {m.reason}",
+    ),
     _K.MESSAGE_SENT: (
         "✉", "", _CALL, lambda m: _sent(f"event {m.event_name} sent to {m.wf_id}", m)
+    ),
+    _K.MESSAGE_REFUSED: (
+        "✘", YELLOW, _CALL, lambda m: f"event {m.event_name} not taken by {m.wf_id}: {m.reason}"
     ),
 }  # fmt: skip
 """For each kind: sign, colour, indentation, words."""

@@ -19,9 +19,13 @@ from grctl.errors import SerializationError
 from grctl.models.error_details import ErrorDetails
 from grctl.models.history import MESSAGE_CLASSES, HistoryKind
 from grctl.models.messages import (
+    ChildWorkflowEnded,
+    ChildWorkflowRefused,
     ChildWorkflowStarted,
     HistoryMessage,
+    MessageRefused,
     MessageSent,
+    ParentEventRefused,
     ParentEventSent,
     RandomRecorded,
     RunCancelReceived,
@@ -144,13 +148,42 @@ def _child_started(row: Row, _step_name: str) -> HistoryMessage:
     return ChildWorkflowStarted.from_dict({"input": None, **_given(row)})
 
 
+def _child_refused(row: Row, _step_name: str) -> HistoryMessage:
+    given = _given(row)
+    reason = str(given.get("refused", ""))
+    return ChildWorkflowRefused(given.get("wf_type", ""), given.get("wf_id", ""), reason)
+
+
+def _child_ended(row: Row, _step_name: str) -> HistoryMessage:
+    told = _given(row)
+    error = told.get("error")
+    if isinstance(error, dict) and "step" in error:  # as the child's own row has it
+        error = error["error"]
+    return ChildWorkflowEnded(
+        run_id=UUID(told["run_id"]),
+        status=told.get("status", "open"),
+        result=told.get("result"),
+        error=None if error is None else error_of({"error": error}),
+    )
+
+
 def _parent_event_sent(row: Row, _step_name: str) -> HistoryMessage:
     parent = {"parent_wf_type": "", "parent_wf_id": ""}
     return ParentEventSent.from_dict({"payload": None, **parent, **_given(row)})
 
 
+def _parent_refused(row: Row, _step_name: str) -> HistoryMessage:
+    given = {"parent_wf_type": "", "parent_wf_id": "", **_given(row)}
+    return ParentEventRefused.from_dict({**given, "reason": given.get("refused", "")})
+
+
 def _message_sent(row: Row, _step_name: str) -> HistoryMessage:
     return MessageSent.from_dict({"payload": None, **_given(row)})
+
+
+def _message_refused(row: Row, _step_name: str) -> HistoryMessage:
+    given = _given(row)
+    return MessageRefused.from_dict({**given, "reason": given.get("refused", "")})
 
 
 def _given(row: Row) -> Mapping[str, Any]:
@@ -174,7 +207,11 @@ _READERS: Final[Mapping[str, Callable[[Row, str], HistoryMessage]]] = {
     "sleep.recorded": lambda row, _: SleepRecorded(int(row.input or 0)),
     "sleep.completed": lambda _row, _: SleepCompleted(),
     "child.started": _child_started,
+    "child.refused": _child_refused,
+    "child.ended": _child_ended,
     "parent.event_sent": _parent_event_sent,
+    "parent.refused": _parent_refused,
     "message.sent": _message_sent,
+    "message.refused": _message_refused,
     "run.cancel_received": lambda _row, _: RunCancelReceived(),
 }

@@ -41,6 +41,7 @@ class Cause(StrEnum):
     RUN_TIMEOUT = "run timeout"
     CHILD_ENDED = "child ended"
     TAKE_OVER = "take-over"
+    RETRY = "retry, by an operator"
 
 
 _S = RunStatus
@@ -92,10 +93,10 @@ NEXT: Mapping[RunStatus, Mapping[Cause, RunStatus]] = {
         Cause.RUN_TIMEOUT: _S.TIMED_OUT,
         **_ENDS,
     },
-    # Ended is ended: nothing happens to a run any more. A failed run is retried as such by
-    # an operator's explicit act, which makes it open again before it is claimed.
+    # Ended is ended: nothing happens to a run any more, but that an operator opens a failed one
+    # again, at the step that failed.
     _S.COMPLETED: {},
-    _S.FAILED: {},
+    _S.FAILED: {Cause.RETRY: _S.DELAYED},
     _S.CANCELLED: {},
     _S.TERMINATED: {},
     _S.TIMED_OUT: {},

@@ -12,11 +12,15 @@ from typing import Any
 from uuid import UUID
 
 from grctl.models.messages import (
+    ChildWorkflowEnded,
+    ChildWorkflowRefused,
     ChildWorkflowStarted,
     EventReceived,
     EventUnhandled,
     HistoryMessage,
+    MessageRefused,
     MessageSent,
+    ParentEventRefused,
     ParentEventSent,
     RandomRecorded,
     RunCancelled,
@@ -54,13 +58,17 @@ from grctl.models.messages import (
 __all__ = [
     "KIND_OF",
     "MESSAGE_CLASSES",
+    "ChildWorkflowEnded",
+    "ChildWorkflowRefused",
     "ChildWorkflowStarted",
     "EventReceived",
     "EventUnhandled",
     "HistoryEvent",
     "HistoryKind",
     "HistoryMessage",
+    "MessageRefused",
     "MessageSent",
+    "ParentEventRefused",
     "ParentEventSent",
     "RandomRecorded",
     "RunCancelReceived",
@@ -131,8 +139,12 @@ class HistoryKind(StrEnum):
     SLEEP_RECORDED = "sleep.recorded"
     SLEEP_COMPLETED = "sleep.completed"
     CHILD_STARTED = "child.started"
+    CHILD_REFUSED = "child.refused"
+    CHILD_ENDED = "child.ended"
     PARENT_EVENT_SENT = "parent.event_sent"
+    PARENT_REFUSED = "parent.refused"
     MESSAGE_SENT = "message.sent"
+    MESSAGE_REFUSED = "message.refused"
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,8 +204,12 @@ MESSAGE_CLASSES: dict[HistoryKind, type[HistoryMessage]] = {
     HistoryKind.SLEEP_RECORDED: SleepRecorded,
     HistoryKind.SLEEP_COMPLETED: SleepCompleted,
     HistoryKind.CHILD_STARTED: ChildWorkflowStarted,
+    HistoryKind.CHILD_REFUSED: ChildWorkflowRefused,
+    HistoryKind.CHILD_ENDED: ChildWorkflowEnded,
     HistoryKind.PARENT_EVENT_SENT: ParentEventSent,
+    HistoryKind.PARENT_REFUSED: ParentEventRefused,
     HistoryKind.MESSAGE_SENT: MessageSent,
+    HistoryKind.MESSAGE_REFUSED: MessageRefused,
 }
 
 KIND_OF: dict[type[HistoryMessage], HistoryKind] = {

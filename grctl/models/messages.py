@@ -300,6 +300,31 @@ class ChildWorkflowStarted(HistoryMessage):
 
 
 @dataclass(frozen=True, slots=True)
+class ChildWorkflowRefused(HistoryMessage):
+    """A child could not be started; ``reason``: ``running`` (its id has an open run) or
+    ``unregistered`` (no worker has ever registered its type).
+    """
+
+    wf_type: str
+    wf_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChildWorkflowEnded(HistoryMessage):
+    """The step's wait for a child is over: the child has ended, in the way that ``status`` says.
+
+    ``open`` says that it has not: the timeout of ``run_child`` was over first, or the step's code
+    cancelled the wait. ``error`` is that of a child that failed.
+    """
+
+    run_id: UUID
+    status: str
+    result: Any
+    error: ErrorDetails | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ParentEventSent(HistoryMessage):
     """The run sent an event to its parent."""
 
@@ -316,6 +341,27 @@ class MessageSent(HistoryMessage):
     wf_id: str
     event_name: str
     payload: Any
+
+
+@dataclass(frozen=True, slots=True)
+class MessageRefused(HistoryMessage):
+    """An event to the workflow ``wf_id`` was not taken; ``reason``: ``ended`` (it has no open run)
+    or ``unknown`` (it handles no event so named).
+    """
+
+    wf_id: str
+    event_name: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ParentEventRefused(HistoryMessage):
+    """An event to the parent was not taken; ``reason`` as of ``MessageRefused``."""
+
+    event_name: str
+    parent_wf_type: str
+    parent_wf_id: str
+    reason: str
 
 
 def shown(value: Any) -> Any:
@@ -335,6 +381,6 @@ def _read(annotation: Any, value: Any) -> Any:
         return UUID(value)
     if annotation == "datetime" and isinstance(value, str):
         return datetime.fromisoformat(value)
-    if annotation == "ErrorDetails" and isinstance(value, Mapping):
+    if annotation in ("ErrorDetails", "ErrorDetails | None") and isinstance(value, Mapping):
         return ErrorDetails.from_dict(value)
     return value

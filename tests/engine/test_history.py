@@ -445,7 +445,24 @@ def test_values_come_back_in_their_types():
     parent = {"event_name": "e", "payload": 1, "parent_wf_type": "t", "parent_wf_id": "p-1"}
     rows.add("parent.event_sent", op="6", input=json.dumps(parent))
     rows.add("message.sent", op="7", input='{"wf_id":"o-1","event_name":"e","payload":[2]}')
+    rows.add("child.refused", op="8", input=json.dumps(child), body={"refused": "running"})
+    rows.add("parent.refused", op="9", input=json.dumps(parent), body={"refused": "ended"})
+    other = '{"wf_id":"o-1","event_name":"e","payload":[2]}'
+    rows.add("message.refused", op="10", input=other, body={"refused": "unknown"})
+    awaited = json.dumps({"run_id": str(CHILD_ID)})
+    details = {"type": "ValueError", "message": "no"}
+    for number, ending in enumerate(
+        [
+            {"status": "completed", "result": [1]},
+            {"status": "failed", "error": {"step": "start", "error": details}},
+            {"status": "failed", "error": details},
+            {"timeout": 1.5},
+            {"asked": True},
+        ]
+    ):
+        rows.add("child.ended", op=str(11 + number), input=awaited, body=ending)
     rows.end("start", "complete")
+    failed = h.ChildWorkflowEnded(CHILD_ID, "failed", None, ErrorDetails("ValueError", "no"))
     assert [event.msg for event in story(rows, run())][3:-2] == [
         h.TimestampRecorded(T0),
         h.RandomRecorded(0.5),
@@ -455,11 +472,19 @@ def test_values_come_back_in_their_types():
         h.ChildWorkflowStarted(CHILD_ID, "ship", "s-1", {"a": 1}),
         h.ParentEventSent("e", 1, "t", "p-1"),
         h.MessageSent("o-1", "e", [2]),
+        h.ChildWorkflowRefused("ship", "s-1", "running"),
+        h.ParentEventRefused("e", "t", "p-1", "ended"),
+        h.MessageRefused("o-1", "e", "unknown"),
+        h.ChildWorkflowEnded(CHILD_ID, "completed", [1]),
+        failed,
+        failed,
+        h.ChildWorkflowEnded(CHILD_ID, "open", None),
+        h.ChildWorkflowEnded(CHILD_ID, "open", None),
     ]
 
 
 def test_rows_of_unknown_kinds_are_passed_over():
-    rows = Rows().add("quark.seen", op="1", body={"a": 1}).add("child.refused", op="2")
+    rows = Rows().add("quark.seen", op="1", body={"a": 1}).add("child.adopted", op="2")
     rows.add("update.received", body={"what": "is this"}).end("start", "complete")
     assert kinds(story(rows, run())) == [*BEGIN, "step.completed", "run.completed"]
 

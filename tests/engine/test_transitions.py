@@ -43,7 +43,7 @@ IN_A_STEP_ONLY = [
     Cause.CANCEL_TAKES_EFFECT,
     Cause.TAKE_OVER,
 ]
-FROM_OUTSIDE = [cause for cause in Cause if cause not in IN_A_STEP_ONLY]
+FROM_OUTSIDE = [cause for cause in Cause if cause not in [*IN_A_STEP_ONLY, Cause.RETRY]]
 
 
 def test_every_status_has_its_line_and_there_is_none_besides():
@@ -63,7 +63,12 @@ def test_a_pair_is_in_the_table_or_refused_and_nothing_changes(status: RunStatus
 
 
 @pytest.mark.parametrize(("status", "cause"), list(product(ENDED, Cause)))
-def test_an_ended_run_accepts_nothing(status: RunStatus, cause: Cause):
+def test_an_ended_run_accepts_nothing_but_that_a_failed_one_is_retried(
+    status: RunStatus, cause: Cause
+):
+    if (status, cause) == (RunStatus.FAILED, Cause.RETRY):
+        assert next_status(status, cause) is RunStatus.DELAYED
+        return
     with pytest.raises(ValueError, match="cannot meet"):
         next_status(status, cause)
 

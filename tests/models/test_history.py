@@ -50,13 +50,18 @@ CONTRACT = {
     "sleep.recorded": "SleepRecorded(duration_ms)",
     "sleep.completed": "SleepCompleted()",
     "child.started": "ChildWorkflowStarted(run_id, wf_type, wf_id, input)",
+    "child.refused": "ChildWorkflowRefused(wf_type, wf_id, reason)",
+    "child.ended": "ChildWorkflowEnded(run_id, status, result, error)",
     "parent.event_sent": "ParentEventSent(event_name, payload, parent_wf_type, parent_wf_id)",
+    "parent.refused": "ParentEventRefused(event_name, parent_wf_type, parent_wf_id, reason)",
     "message.sent": "MessageSent(wf_id, event_name, payload)",
+    "message.refused": "MessageRefused(wf_id, event_name, reason)",
 }
 
 RUN_ID = UUID("01890000-0000-7000-8000-000000000001")
 NOW = datetime(2024, 5, 1, 12, 30, tzinfo=UTC)
-SAMPLES = {"UUID": RUN_ID, "datetime": NOW, "ErrorDetails": ErrorDetails("ValueError", "no")}
+ERROR = ErrorDetails("ValueError", "no")
+SAMPLES = {"UUID": RUN_ID, "datetime": NOW, "ErrorDetails": ERROR, "ErrorDetails | None": ERROR}
 
 
 def sample(kind: HistoryKind) -> HistoryMessage:

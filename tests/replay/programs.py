@@ -349,4 +349,6 @@ def _edits(node: Node) -> Iterator[Node]:
     yield Node("pass", (), 1)
     for n, part in enumerate(parts):
         for edited in _edits(part):
+            if node.kind == "completed" and edited.kind != "act":
+                continue  # it takes bare task calls alone
             yield replace(node, parts=(*parts[:n], edited, *parts[n + 1 :]))
