@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -37,6 +36,8 @@ def upgrade(
     ] = "base",
 ) -> None:
     """Bring the schema up to date, making it if it is not there. Safe to repeat."""
+    import asyncio
+
     from grctl.postgres import migrations
 
     settings = _settings(database_url, schema)
@@ -60,6 +61,8 @@ def downgrade(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
     """Take the schema back to an older version. What only the newer one could hold is lost."""
+    import asyncio
+
     from grctl.postgres import migrations
 
     settings = _settings(database_url, schema)
@@ -86,6 +89,8 @@ def current(database_url: DatabaseUrl = None, schema: Schema = None) -> None:
 @app.command()
 def check(database_url: DatabaseUrl = None, schema: Schema = None) -> None:
     """Exit with 0 if the schema is the one this grctl needs, else with 3."""
+    import asyncio
+
     settings = _settings(database_url, schema)
     asyncio.run(_check(settings))
     typer.echo(f"the schema {settings.db_schema!r} is up to date")
@@ -106,6 +111,8 @@ async def _current(settings: Settings) -> str | None:
 
 
 def _print_current(settings: Settings) -> None:
+    import asyncio
+
     from grctl.postgres import migrations
 
     found = asyncio.run(_current(settings))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import signal
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -91,6 +90,8 @@ def _server(port: int | None, *, ephemeral: bool) -> Iterator[tuple[str, Path]]:
 
 
 def _migrate(settings: Settings) -> None:
+    import asyncio
+
     from grctl.postgres import migrations
 
     url = settings.require_database_url()

@@ -6,11 +6,11 @@ Exit codes of every command:
 code  meaning
 ====  =============================================================================
 0     done
-1     it failed, or the workflow that it waited for did; the reason is on stderr
+1     it failed, or the workflow or handler that it asked did; the reason is on stderr
 2     wrong usage: an unknown option, an argument or a setting that is not allowed
 3     the database cannot be reached, is not migrated, or is newer than this grctl
 4     the workflow that it waited for was cancelled or terminated
-5     the workflow that it waited for did not end within its timeout
+5     the end or the answer that it waited for did not come within its timeout
 130   Ctrl-C
 ====  =============================================================================
 
@@ -25,7 +25,7 @@ from typing import Annotated
 import typer
 
 from grctl import __version__
-from grctl.cli import config, db, dev, run, show, worker
+from grctl.cli import act, config, db, dev, run, serving, show, worker
 from grctl.cli.exits import exit_code_of, is_unreachable, message_of
 from grctl.errors import GrctlError
 
@@ -33,6 +33,8 @@ app = typer.Typer(
     name="grctl",
     help="Durable execution for async Python on PostgreSQL.",
     no_args_is_help=True,
+    # Plain help: Rich takes longer to import than all else, and wraps the examples.
+    rich_markup_mode=None,
     # Rich tracebacks print local variables, and with them what is secret.
     pretty_exceptions_enable=False,
 )
@@ -45,6 +47,16 @@ app.command("start", epilog=run.START_EPILOG)(run.start)
 app.command("history", epilog=show.HISTORY_EPILOG)(show.history)
 app.command("describe", epilog=show.DESCRIBE_EPILOG)(show.describe)
 app.command("list", epilog=show.LIST_EPILOG)(show.list_)
+app.command("send", epilog=act.SEND_EPILOG)(act.send)
+# -5 is an argument, not an option.
+_NUMBERS = {"ignore_unknown_options": True}
+app.command("query", epilog=act.QUERY_EPILOG, context_settings=_NUMBERS)(act.query)
+app.command("update", epilog=act.UPDATE_EPILOG)(act.update)
+app.command("cancel", epilog=act.CANCEL_EPILOG)(act.cancel)
+app.command("terminate", epilog=act.TERMINATE_EPILOG)(act.terminate)
+app.command("retry", epilog=act.RETRY_EPILOG)(act.retry)
+app.command("types", epilog=serving.TYPES_EPILOG)(serving.types)
+app.command("workers", epilog=serving.WORKERS_EPILOG)(serving.workers)
 
 
 def _print_version(wanted: bool) -> None:
@@ -68,7 +80,7 @@ def _grctl(
 def main() -> None:
     """Run the command line; errors that we know end in one line and an exit code, not a trace."""
     try:
-        app()
+        app(prog_name="grctl")
     except Exception as error:
         if not isinstance(error, GrctlError) and not is_unreachable(error):
             raise

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from grctl.cli.exits import ExitCode
+from grctl.cli.given import read_json
 from grctl.cli.session import DatabaseUrl, Schema, ask, fail, print_json, print_text
 
 if TYPE_CHECKING:
@@ -32,15 +32,19 @@ Timeout = Annotated[
     typer.Option(help="End the run after this many seconds, wherever it is; default: never."),
 ]
 
-RUN_EPILOG = (
-    'Examples: `grctl run order --input \'{"item": "book", "amount": 2}\'`, '
-    "`grctl run report --id report-2024 --input-file report.json --timeout 60`. "
-    "The result is printed as JSON. Exit code 1: the workflow failed, 4: it was cancelled or "
-    "terminated, 5: its timeout struck."
-)
-START_EPILOG = (
-    "Example: `id=$(grctl start order --input '{\"amount\": 2}')`, then `grctl history $id`."
-)
+RUN_EPILOG = """Examples:
+
+\b
+  grctl run order --input '{"item": "book", "amount": 2}'
+  grctl run report --id report-2024 --input-file report.json --timeout 60
+
+The result is printed as JSON. Exit code 1: the workflow failed, 4: it was cancelled or terminated,
+5: its timeout struck."""
+START_EPILOG = """Example:
+
+\b
+  id=$(grctl start order --input '{"amount": 2}')
+  grctl history $id --follow"""
 
 
 def run(
@@ -53,7 +57,7 @@ def run(
     schema: Schema = None,
 ) -> None:
     """Start a workflow, wait for its end, and print its result. Ctrl-C stops only the waiting."""
-    value = _read_input(input_json, input_file)
+    value = read_json("input", input_json, input_file)
     wf_id = wf_id or _new_id(wf_type)
 
     async def to_its_end(client: Client) -> Any:
@@ -79,7 +83,7 @@ def start(
     schema: Schema = None,
 ) -> None:
     """Start a workflow and print its workflow id, without waiting for it."""
-    value = _read_input(input_json, input_file)
+    value = read_json("input", input_json, input_file)
     wf_id = wf_id or _new_id(wf_type)
     ask(lambda client: _start(client, wf_type, wf_id, value, timeout), database_url, schema)
     print_text(wf_id)
@@ -116,26 +120,3 @@ def _new_id(wf_type: str) -> str:
     import secrets
 
     return f"{wf_type[:200]}-{secrets.token_hex(4)}"
-
-
-def _read_input(text: str | None, file: Path | None) -> Any:
-    """The input as a plain value; None if none was given."""
-    if text is not None and file is not None:
-        fail(ExitCode.USAGE, "give --input or --input-file, not both")
-    where = "--input"
-    if file is not None:
-        where = "stdin" if str(file) == "-" else str(file)
-        try:
-            text = sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            fail(ExitCode.USAGE, f"cannot read the input: {error}")
-    if text is None:
-        return None
-    try:
-        return json.loads(text, parse_constant=_no_number)
-    except (ValueError, RecursionError) as error:
-        fail(ExitCode.USAGE, f"the input in {where} is not JSON: {error}")
-
-
-def _no_number(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON number")

@@ -69,9 +69,9 @@ def print_text(text: str) -> None:
     print(text.encode(encoding, "replace").decode(encoding))
 
 
-def print_json(value: Any) -> None:
-    """A value as JSON on stdout: in one line, or for a terminal in several."""
-    indent = 2 if sys.stdout.isatty() else None
+def print_json(value: Any, *, lines: bool = False) -> None:
+    """A value as JSON on stdout: in one line; for a terminal in several, unless ``lines``."""
+    indent = 2 if sys.stdout.isatty() and not lines else None
     text = json.dumps(value, ensure_ascii=False, indent=indent)
     try:
         text.encode(sys.stdout.encoding or "utf-8")

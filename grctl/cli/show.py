@@ -14,10 +14,14 @@ import typer
 
 from grctl.cli.exits import ExitCode
 from grctl.cli.session import AsJson, DatabaseUrl, Schema, ask, fail, print_json, print_text
-from grctl.cli.timeline import duration, printable, render
+from grctl.cli.words import duration, print_table, printable
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from grctl.client import Client
     from grctl.client.page import RunPage
+    from grctl.models.history import HistoryEvent
     from grctl.models.run import RunInfo
 
 Id = Annotated[str, typer.Argument(metavar="ID", help="The workflow id.", show_default=False)]
@@ -25,18 +29,29 @@ RunId = Annotated[
     UUID | None, typer.Option("--run", help="One of the id's runs; default: the latest.")
 ]
 
-HISTORY_EPILOG = (
-    "Examples: `grctl history order-7`, "
-    "`grctl history order-7 --json | jq '.[] | select(.kind == \"task.failed\")'`. "
-    "Times count from when the run was scheduled; a task's first line is its call."
-)
-DESCRIBE_EPILOG = "Example: `grctl describe order-7 --json | jq -r .status`"
-LIST_EPILOG = (
-    "Examples: `grctl list --status failed --since 1h`, "
-    "`grctl list --type order --status running --status waiting`, "
-    "`grctl list --id-prefix order- --limit 1000 --json`. "
-    "Where there are more, stderr says the --cursor to go on with."
-)
+HISTORY_EPILOG = """Examples:
+
+\b
+  grctl history order-7
+  grctl history order-7 --follow
+  grctl history order-7 --json | jq '.[] | select(.kind == "task.failed")'
+  grctl history order-7 --follow --json | jq -r .kind
+
+Times count from when the run was scheduled; a task's first line is its call. With --follow a call
+is shown when something has come of it, with the time at which it was made; --json then gives one
+event a line."""
+DESCRIBE_EPILOG = """Example:
+
+\b
+  grctl describe order-7 --json | jq -r .status"""
+LIST_EPILOG = """Examples:
+
+\b
+  grctl list --status failed --since 1h
+  grctl list --type order --status running --status waiting
+  grctl list --id-prefix order- --limit 1000 --json
+
+Where there are more, stderr says the --cursor to go on with."""
 
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _WIDE: Final = 100_000
@@ -46,19 +61,57 @@ _WIDE: Final = 100_000
 def history(
     wf_id: Id,
     run_id: RunId = None,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Go on as it goes on, until it has ended.")
+    ] = False,
     as_json: AsJson = False,
     database_url: DatabaseUrl = None,
     schema: Schema = None,
 ) -> None:
     """Show what a run has done so far, event by event."""
+    if follow:
+        ask(lambda client: _follow(client, wf_id, run_id, as_json), database_url, schema)
+        return
     events = ask(lambda client: client.get_history(wf_id, run_id), database_url, schema)
     if as_json:
-        print_json([event.to_dict() | {"msg": event.msg.to_dict()} for event in events])
+        print_json([event.to_dict() for event in events])
         return
+    from grctl.cli.timeline import render
+
+    print_text(render(events, **_look()))
+
+
+async def _follow(client: Client, wf_id: str, run_id: UUID | None, as_json: bool) -> None:
+    from grctl.cli.follow import follow
+
+    first: HistoryEvent | None = None
+    async for events in follow(client, wf_id, run_id):
+        if as_json:
+            for event in events:
+                print_json(event.to_dict(), lines=True)
+        else:
+            _print_lines(events, first)
+        first = first or events[0]
+        sys.stdout.flush()
+
+
+def _print_lines(events: Sequence[HistoryEvent], first: HistoryEvent | None) -> None:
+    """More of a timeline: ``first`` is the run's first event; None if it is among these."""
+    from grctl.cli.timeline import line, title
+
+    look = _look()
+    if first is None:
+        first = events[0]
+        print_text(title(first, **look))
+    for event in events:
+        print_text(line(event, event.timestamp - first.timestamp, **look))
+
+
+def _look() -> dict[str, Any]:
+    """How a timeline is drawn: for a terminal, or for a file."""
     is_terminal = sys.stdout.isatty()
     width = shutil.get_terminal_size().columns if is_terminal else _WIDE
-    color = is_terminal and not os.environ.get("NO_COLOR")
-    print_text(render(events, color=color, width=width))
+    return {"color": is_terminal and not os.environ.get("NO_COLOR"), "width": width}
 
 
 def describe(
@@ -134,10 +187,7 @@ def _print_table(page: RunPage) -> None:
         )
         for info in page
     ]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = (f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True))
-        print_text("  ".join(cells).rstrip())
+    print_table(rows)
     if page.next_cursor is not None:
         print(f"more: --cursor {page.next_cursor}", file=sys.stderr)
 

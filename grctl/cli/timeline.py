@@ -11,9 +11,10 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Final
 
+from grctl.cli.words import duration, printable
 from grctl.models.history import HistoryEvent, HistoryKind
 
-__all__ = ["duration", "line", "printable", "render"]
+__all__ = ["line", "render", "title"]
 
 GREEN, RED, YELLOW, CYAN, DIM, BOLD = "32", "31", "33", "36", "2", "1"
 
@@ -26,12 +27,17 @@ def render(events: Sequence[HistoryEvent], *, color: bool, width: int = 120) -> 
     if not events:
         return "no history"
     first = events[0]
-    title = printable(f"{first.wf_id}  (run {first.run_id})")[:width]
-    lines = [_painted(title, BOLD, color=color)]
+    lines = [title(first, color=color, width=width)]
     lines += (
         line(event, event.timestamp - first.timestamp, color=color, width=width) for event in events
     )
     return "\n".join(lines)
+
+
+def title(first: HistoryEvent, *, color: bool, width: int = 120) -> str:
+    """The line that names the run whose event this is."""
+    text = printable(f"{first.wf_id}  (run {first.run_id})")[:width]
+    return _painted(text, BOLD, color=color)
 
 
 def line(event: HistoryEvent, after: timedelta, *, color: bool, width: int = 120) -> str:
@@ -43,26 +49,6 @@ def line(event: HistoryEvent, after: timedelta, *, color: bool, width: int = 120
     if len(text) > room:
         text = f"{text[: room - 1]}…"
     return f"{_painted(offset, DIM, color=color)}{_painted(text, paint, color=color)}"
-
-
-def duration(milliseconds: int) -> str:
-    """A duration as people say it: ``12 ms``, ``1.25 s``, ``3 min 20 s``, ``2 h 5 min``."""
-    if milliseconds < 1000:
-        return f"{milliseconds} ms"
-    seconds = milliseconds / 1000
-    if seconds < 60:
-        return f"{seconds:.2f} s"
-    minutes, rest = divmod(int(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest} s"
-    return f"{minutes // 60} h {minutes % 60} min"
-
-
-def printable(text: str) -> str:
-    """The text in one line, without characters that steer a terminal."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else " " for c in " ".join(text.split()))
 
 
 def _offset(after: timedelta) -> str:

@@ -10,7 +10,21 @@ from grctl.errors import StepFailed, WorkflowError
 from grctl.models.error_details import ErrorDetails
 from grctl.models.run import RunStatus
 
-__all__ = ["outcome_error", "read_error"]
+__all__ = ["RemoteTraceback", "outcome_error", "read_error"]
+
+
+class RemoteTraceback(Exception):  # noqa: N818 - never raised, only shown
+    """Where a handler raised: the cause of the error that its caller gets.
+
+    ``summary`` is the error's type and message as the handler's worker had them.
+    """
+
+    def __init__(self, details: ErrorDetails) -> None:
+        super().__init__(details.stack_trace)
+        self.summary = f"{details.type}: {details.message}" if details.message else details.type
+
+    def __str__(self) -> str:
+        return f"raised on a worker:\n\n{self.args[0]}"
 
 
 def read_error(text: str | None) -> tuple[ErrorDetails | None, str | None]:

@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
+from grctl.client.outcomes import RemoteTraceback
 from grctl.engine.exceptions import details_from_json, restore
 from grctl.errors import WorkflowError
 
@@ -96,7 +97,8 @@ async def update(
 
 def _answer(client: Client, answer: str | None, error: str | None, return_type: Any) -> Any:
     if error is not None:
-        raise restore(details_from_json(error))
+        details = details_from_json(error)
+        raise restore(details) from RemoteTraceback(details)
     decode = client.codec.decode
     text = answer or "null"
     return decode(text) if return_type is None else decode(text, return_type)

@@ -40,3 +40,11 @@ left join lateral (
 where r.wf_id = $1
     and r.run_id = coalesce(
         $2::uuid, (select l.run_id from grctl.runs l where l.wf_id = $1 order by l.run_id desc limit 1))
+
+-- name: mark
+-- Changes whenever the run's history does; for whoever follows it.
+select
+    r.status, r.cause, r.step_no, r.epoch, r.inbox_head, r.cancel_requested_at,
+    (select max(e.seq) from grctl.events e where e.run_id = r.run_id) as last_seq
+from grctl.runs r
+where r.run_id = $1

@@ -27,3 +27,17 @@ from grctl.take_over()
 
 -- name: stop
 select grctl.release_worker($1::bigint, 'stopped')
+
+-- name: list
+-- For people: the workers that are up, or ended within the last hour ($1: or at any time).
+select
+    w.worker_id, w.worker_name as name,
+    coalesce(w.end_reason, case when w.lease_until < grctl.now() then 'late' else 'up' end) as state,
+    (select count(*) from grctl.runs r where r.owner = w.worker_no) as runs,
+    w.concurrency, w.lease_seconds,
+    greatest(0, extract(epoch from w.lease_until - grctl.now()))::float8 as lease_left,
+    w.wf_types as types, w.started_at, w.ended_at
+from grctl.workers w
+where $1::boolean or w.ended_at is null or w.ended_at > grctl.now() - interval '1 hour'
+order by w.ended_at is not null, w.worker_no desc
+limit 1000

@@ -9,7 +9,8 @@ from uuid import UUID
 
 import pytest
 
-from grctl.cli.timeline import duration, render
+from grctl.cli.timeline import render
+from grctl.cli.words import duration
 from grctl.models import ErrorDetails, HistoryEvent, HistoryKind
 from grctl.models import history as h
 from grctl.models.history import KIND_OF, MESSAGE_CLASSES

@@ -42,7 +42,7 @@ class World:
 
     async def perform(self, ident: str, behaviour: str) -> None:
         self.started[ident] += 1
-        rows = self._rows_of(ident)
+        rows = await self.rows_of(ident)
         if any(row.kind in ("task.completed", "task.failed", "task.cancelled") for row in rows):
             self.done_again.append(ident)
         failed = sum(row.kind == "task.attempt_failed" for row in rows)
@@ -62,7 +62,8 @@ class World:
         if behaviour == "flaky" and failed < 2:
             raise FlakyError(f"{ident} fails once more")
 
-    def _rows_of(self, ident: str) -> list[Any]:
+    async def rows_of(self, ident: str) -> list[Any]:
+        """What is committed of the call with this ident."""
         ops = {
             row.op
             for row in self.table.rows
