@@ -65,8 +65,8 @@ class WorkerProcess:
 
     def worker_id(self) -> str:
         """The name that history knows it by; empty until it is ready."""
-        for line in self._log.read_text().splitlines():
-            if '"worker ready"' in line:
+        for line in self._log.read_text().splitlines(keepends=True):
+            if '"worker ready"' in line and line.endswith("\n"):  # the last may be half written
                 return str(json.loads(line)["worker"])
         return ""
 
