@@ -45,7 +45,8 @@ def read(path: Path) -> list[Entry]:
     """All entries, in the order in which they were made."""
     if not path.exists():
         return []
-    return [Entry(**json.loads(line)) for line in path.read_text().splitlines()]
+    lines = path.read_text().splitlines(keepends=True)
+    return [Entry(**json.loads(line)) for line in lines if line.endswith("\n")]
 
 
 def key_of(inputs: dict[str, Any]) -> str:
