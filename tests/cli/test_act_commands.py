@@ -325,3 +325,18 @@ async def test_completion_knows_the_commands() -> None:
         env={"_GRCTL_COMPLETE": "complete_bash", "COMP_WORDS": "grctl te", "COMP_CWORD": "1"}
     )
     assert done.out.split() == ["terminate"]
+
+
+def test_help_is_quick_for_it_imports_nothing_heavy() -> None:
+    heavy = ("asyncio", "asyncpg", "pydantic", "rich", "sqlalchemy", "structlog")
+    code = (
+        "import sys; sys.argv = ['grctl', '--help']\n"
+        "from grctl.cli.main import main\n"
+        "try: main()\n"
+        f"finally: print([m for m in {heavy} if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment()
+    )
+    assert done.stdout.endswith("[]\n")
+    assert "terminate" in done.stdout
