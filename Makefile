@@ -46,7 +46,7 @@ format: $(STAMP) ## put the code into its form
 bench: $(STAMP) ## how fast it is on this machine
 	@$(PY) -m benchmarks $(ARGS)
 
-chaos: $(STAMP) ## kill workers and servers at random, and count what is lost
+chaos: $(STAMP) ## the long forms of random tests: thousands of programs and crashes
 	$(PY) -m pytest -m chaos $(ARGS)
 
 clean: ## remove what the targets above have made here

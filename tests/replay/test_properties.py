@@ -31,7 +31,7 @@ def test_a_crashed_step_goes_on_where_it_was(
     check(program, seed, crashes, cancel_at)
 
 
-@pytest.mark.slow
+@pytest.mark.chaos
 @given(PROGRAMS, SEEDS, CRASHES, CANCELS)
 @settings(max_examples=5000)
 def test_a_crashed_step_goes_on_where_it_was_in_thousands_of_programs(
