@@ -159,7 +159,7 @@ async def test_an_interrupted_demo_leaves_nothing_behind(place, how):
             if b"orders" in line:
                 break
         process.send_signal(how)
-        out, _ = await asyncio.wait_for(process.communicate(), 30)
+        out, _ = await asyncio.wait_for(process.communicate(), 60)
     finally:
         if process.returncode is None:
             process.kill()

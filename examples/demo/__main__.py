@@ -30,13 +30,34 @@ def main() -> int:
             place = Path(directory)
             with postgres(place) as dsn:
                 screen.step("PostgreSQL has started")
-                return 0 if asyncio.run(Demo(place, screen).run(dsn)) else 1
+                held = asyncio.run(_until_told(Demo(place, screen), dsn))
+                if held is None:
+                    raise KeyboardInterrupt
+                return 0 if held else 1
     except KeyboardInterrupt:
         screen.error("interrupted; nothing is left running")
         return 130
     except (DemoFailedError, GrctlError) as error:
         screen.error(str(error))
         return 1
+
+
+async def _until_told(demo: Demo, dsn: str) -> bool | None:
+    """Whether every check held; None if a signal came first.
+
+    Both signals cancel, as asyncio itself does for SIGINT: an exception thrown into whatever code
+    the loop is running could leave its clean-up waiting for ever.
+    """
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    assert task is not None
+    loop.add_signal_handler(signal.SIGTERM, task.cancel)
+    try:
+        return await demo.run(dsn)
+    except asyncio.CancelledError:
+        return None
+    finally:
+        loop.remove_signal_handler(signal.SIGTERM)
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 if __name__ == "__main__":

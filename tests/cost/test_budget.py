@@ -53,7 +53,8 @@ async def test_a_lone_run_reads_once_for_its_result(database: Database, quiet: S
 
     # The four that write and the client's look at the result. And four of the server's own:
     # it counts one for each notification (wake, done) handed to each listener (worker, client).
-    assert used <= 10 * 9 + 5
+    # The rest is for autovacuum.
+    assert used <= 10 * 9 + 20
 
 
 async def test_a_thousand_runs_in_flight_share_their_transactions(
