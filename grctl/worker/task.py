@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from datetime import timedelta
 from time import monotonic
-from typing import Any, ParamSpec, TypeVar, cast, overload
+from typing import Any, ParamSpec, Protocol, TypeVar, cast, overload
 
 from grctl.engine.codec import is_plain
 from grctl.engine.exceptions import capture, details_from_json, details_to_json, restore
@@ -118,15 +118,13 @@ def task(
     return functools.partial(_decorate, policy=retry_policy or ONCE, timeout=seconds, name=name)
 
 
-class _Decorator:
+class _Decorator(Protocol):
     """What ``task(...)`` returns, for type checkers."""
 
     @overload
     def __call__(self, fn: Callable[P, Awaitable[R]], /) -> Callable[P, Coroutine[Any, Any, R]]: ...
     @overload
     def __call__(self, fn: Callable[P, R], /) -> Callable[P, Coroutine[Any, Any, R]]: ...
-    def __call__(self, fn: Callable[..., Any], /) -> Callable[..., Coroutine[Any, Any, Any]]:
-        raise NotImplementedError  # pragma: no cover - only for type checkers
 
 
 def _decorate(
