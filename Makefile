@@ -31,7 +31,7 @@ dev: $(STAMP) ## PostgreSQL and a worker, for development
 	@$(VENV)/bin/grctl dev $(ARGS)
 
 test: $(STAMP) ## all tests but chaos and docker
-	$(PY) -m pytest $(ARGS)
+	$(PY) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 check: $(STAMP) ## lint, format, types, layers
 	$(VENV)/bin/ruff check --no-cache $(CODE)

@@ -1,0 +1,177 @@
+"""A database and a worker of a test's own, and a clock that can be moved.
+
+    async def test_an_order_nobody_pays_is_dropped() -> None:
+        async with Sandbox(order) as sandbox:
+            handle = await sandbox.client.start_workflow("order", "order-7")
+            await sandbox.until_waiting("order-7")
+            await sandbox.advance(timedelta(days=30))
+            assert await handle.result() == "dropped"
+
+It is the real engine on a real PostgreSQL: what passes here was recorded, fenced and committed as
+in production. The server is the embedded one of ``grctl[dev]``, which starts with the first sandbox
+of the process and stops at its end, or the one in ``GRCTL_TEST_DATABASE_URL``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import os
+import secrets
+import tempfile
+from contextlib import AsyncExitStack
+from datetime import timedelta
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import asyncpg
+
+from grctl.client import Client, Connection
+from grctl.dev import EmbeddedPostgres
+from grctl.models import RunStatus
+from grctl.postgres import migrations
+from grctl.settings import load_settings, normalize_url, with_database
+from grctl.worker import Worker
+from grctl.workflow import Workflow
+
+__all__ = ["Sandbox"]
+
+SERVER_VARIABLE = "GRCTL_TEST_DATABASE_URL"
+
+PARKED = frozenset({RunStatus.WAITING, RunStatus.DELAYED})
+
+# Nothing here outlives the process.
+_FAST = {"fsync": "off", "full_page_writes": "off"}
+
+
+class Sandbox:
+    """An async context manager: within it, a worker of ``workflows`` runs in this process.
+
+    Args:
+        workflows: what the worker serves.
+        database_url: a server on which databases may be created; default: the variable
+            ``GRCTL_TEST_DATABASE_URL``, else the embedded server.
+        settings: any setting by its name, e.g. ``concurrency=1``.
+
+    Raises:
+        ConfigurationError: there is no server, or it cannot be reached.
+    """
+
+    client: Client
+    """Starts and asks; its connection is the worker's, too."""
+
+    def __init__(
+        self, *workflows: Workflow, database_url: str | None = None, **settings: Any
+    ) -> None:
+        self._workflows = workflows
+        self._server_url = database_url
+        self._settings = {"poll_seconds": 0.2, "shutdown_seconds": 5.0, **settings}
+        self._stack = AsyncExitStack()
+        self._shift = timedelta()
+
+    async def __aenter__(self) -> Self:
+        async with AsyncExitStack() as stack:
+            server = self._server_url or os.environ.get(SERVER_VARIABLE)
+            server = normalize_url(server) if server else await asyncio.to_thread(_embedded_server)
+            self.database_url = await _own_database(server, stack)
+            settings = load_settings(database_url=self.database_url, **self._settings)
+            await migrations.upgrade(self.database_url, settings.db_schema)
+            connection = await Connection.connect(settings=settings)
+            await stack.enter_async_context(connection)
+            await _serve(self._workflows, connection, stack)
+            self.client = Client(connection)
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._stack.aclose()
+
+    async def advance(self, by: timedelta) -> None:
+        """Move the clock of everything durable: timers of waits, delays and runs come due.
+
+        A ``ctx.sleep()`` that a step is in, a step's timeout and a task's backoff go by the
+        worker's own clock, and are not moved.
+
+        Raises:
+            ValueError: ``by`` is negative.
+        """
+        if by < timedelta():
+            raise ValueError(f"a clock is advanced, not turned back: by={by}")
+        self._shift += by
+        schema = self.client.database.schema
+        async with self.client.database.pool.acquire() as conn, conn.transaction():
+            await conn.execute(
+                f"""
+                create or replace function {schema}.now() returns timestamptz
+                language sql stable parallel safe
+                return now() + interval '{self._shift.total_seconds()} seconds'
+                """
+            )
+            # Leases are no timers: the worker lives.
+            await conn.execute(
+                f"""
+                update {schema}.workers
+                set lease_until = lease_until + $1
+                where ended_at is null
+                """,
+                by,
+            )
+            await conn.execute(f"select pg_notify('{schema}.wake', '*')")
+
+    async def until_waiting(self, workflow_id: str, timeout: float = 30) -> None:
+        """Until the latest run of ``workflow_id`` is parked: waits for an event, or is delayed.
+
+        Raises:
+            TimeoutError: it is not, within ``timeout`` seconds.
+            WorkflowNotFoundError: there is no such run.
+        """
+        async with asyncio.timeout(timeout):
+            # Polled: a run that parks tells nobody.
+            while (await self.client.describe(workflow_id)).status not in PARKED:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+
+
+@functools.cache
+def _embedded_server() -> str:
+    home = Path(tempfile.gettempdir()) / f"grctl-testing-{os.getpid()}"
+    return EmbeddedPostgres(home, ephemeral=True, settings=_FAST).start()
+
+
+async def _own_database(server: str, stack: AsyncExitStack) -> str:
+    name = f"sandbox_{secrets.token_hex(6)}"
+    await _execute(server, f"create database {name}")
+    stack.push_async_callback(_execute, server, f"drop database if exists {name} with (force)")
+    return with_database(server, name)
+
+
+async def _serve(
+    workflows: tuple[Workflow, ...], connection: Connection, stack: AsyncExitStack
+) -> None:
+    worker = Worker(workflows, connection)
+    working = asyncio.create_task(worker.start(), name="sandbox worker")
+
+    async def stop() -> None:
+        if not working.done():
+            await worker.stop(shutdown_timeout=0)
+        await working
+
+    stack.push_async_callback(stop)
+    ready = asyncio.create_task(worker.wait_until_ready())
+    await asyncio.wait({working, ready}, return_when=asyncio.FIRST_COMPLETED)
+    if not ready.done():
+        ready.cancel()
+        await working  # raises what kept it from starting
+
+
+async def _execute(url: str, sql: str) -> None:
+    conn = await asyncpg.connect(url)
+    try:
+        await conn.execute(sql)
+    finally:
+        await conn.close()
