@@ -16,7 +16,7 @@ STAMP := $(VENV)/.installed
 CODE := grctl migrations tests docs examples benchmarks
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev test check format bench chaos clean
+.PHONY: help setup demo dev test check format bench chaos deployment clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(firstword $(MAKEFILE_LIST)) \
@@ -48,6 +48,9 @@ bench: $(STAMP) ## how fast it is on this machine
 
 chaos: $(STAMP) ## the long forms of random tests: thousands of programs and crashes
 	$(PY) -m pytest -m chaos $(ARGS)
+
+deployment: $(STAMP) ## the compose file, really run: up, kill, restart, scale, update
+	GRCTL_TEST_DOCKER=1 $(PY) -m pytest -m docker tests/deployment $(ARGS)
 
 clean: ## remove what the targets above have made here
 	rm -rf .venv .demo build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache \

@@ -29,7 +29,7 @@ import asyncpg
 
 from grctl.client import Client, Connection
 from grctl.dev import EmbeddedPostgres
-from grctl.models import RunStatus
+from grctl.models import HistoryKind, RunStatus
 from grctl.postgres import migrations
 from grctl.settings import load_settings, normalize_url, with_database
 from grctl.worker import Worker
@@ -124,17 +124,31 @@ class Sandbox:
             )
             await conn.execute(f"select pg_notify('{schema}.wake', '*')")
 
-    async def until_waiting(self, workflow_id: str, timeout: float = 30) -> None:
+    async def until_waiting(
+        self, workflow_id: str, *, step: str | None = None, timeout: float = 30
+    ) -> None:
         """Until the latest run of ``workflow_id`` is parked: waits for an event, or is delayed.
 
+        Args:
+            workflow_id: whose.
+            step: the step that parked it; None: whichever.
+            timeout: in seconds.
+
         Raises:
-            TimeoutError: it is not, within ``timeout`` seconds.
+            TimeoutError: it is not, by then.
             WorkflowNotFoundError: there is no such run.
         """
         async with asyncio.timeout(timeout):
-            # Polled: a run that parks tells nobody.
-            while (await self.client.describe(workflow_id)).status not in PARKED:  # noqa: ASYNC110
+            while not await self._is_parked(workflow_id, step):  # noqa: ASYNC110 - nobody tells
                 await asyncio.sleep(0.01)
+
+    async def _is_parked(self, workflow_id: str, step: str | None) -> bool:
+        run = await self.client.describe(workflow_id)
+        if run.status not in PARKED:
+            return False
+        history = await self.client.get_history(workflow_id)
+        steps = [each.step_name for each in history if each.kind == HistoryKind.STEP_COMPLETED]
+        return step is None or steps[-1:] == [step]
 
 
 @functools.cache

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar, overload
 from uuid import UUID
 
 from grctl.client.connection import Connection
@@ -31,6 +32,8 @@ from grctl.models.run import RunInfo, RunStatus
 from grctl.postgres.history import read_history
 
 __all__ = ["Client", "WorkflowStart"]
+
+T = TypeVar("T")
 
 LONGEST_ID = 255
 
@@ -76,6 +79,25 @@ class Client:
         await self.connection.starts.start(start)
         return WorkflowHandle(self, _started(start), return_type)
 
+    @overload
+    async def run_workflow(
+        self,
+        type: str,
+        id: str,
+        input: Any = None,
+        timeout: timedelta | None = None,
+        *,
+        return_type: builtins.type[T],
+    ) -> T: ...
+    @overload
+    async def run_workflow(
+        self,
+        type: str,
+        id: str,
+        input: Any = None,
+        timeout: timedelta | None = None,
+        return_type: Any = None,
+    ) -> Any: ...
     async def run_workflow(
         self,
         type: str,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 from uuid import UUID, uuid4
 
 from grctl.client import requests
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from grctl.client.client import Client
 
 __all__ = ["WorkflowHandle"]
+
+T = TypeVar("T")
 
 PATIENCE_SECONDS = 10.0
 
@@ -49,6 +51,10 @@ class WorkflowHandle:
             self._future = self._wait(self._return_type)
         return self._future
 
+    @overload
+    async def result(self, timeout: float | None = None, *, return_type: type[T]) -> T: ...
+    @overload
+    async def result(self, timeout: float | None = None, return_type: Any = None) -> Any: ...
     async def result(self, timeout: float | None = None, return_type: Any = None) -> Any:
         """Wait for the run's end; its result, converted to ``return_type`` where one is given.
 
@@ -133,20 +139,27 @@ class WorkflowHandle:
     async def _end(self, how: str, reason: str | None) -> str:
         run_id = self.run_id
         while True:
-            answer = await self._end_run(run_id, how, reason)
+            answer, is_repeated = await self._end_run(run_id, how, reason)
             if answer != "ended":
                 return answer
             last: UUID = await self._client.database.fetchval("runs", "last", run_id)
             if last == run_id:
-                return answer
+                # That an earlier attempt ended it is what its lost answer said.
+                return "requested" if is_repeated else answer
             run_id = last
 
-    async def _end_run(self, run_id: UUID, how: str, reason: str | None) -> str:
+    async def _end_run(self, run_id: UUID, how: str, reason: str | None) -> tuple[str, bool]:
+        """The database's answer, and whether it had been asked before and gave none."""
         database = self._client.database
-        answer = await database.patiently(
-            how, lambda: database.fetchval("runs", how, run_id, reason), PATIENCE_SECONDS
-        )
-        return str(answer)
+        attempts = 0
+
+        async def attempt() -> Any:
+            nonlocal attempts
+            attempts += 1
+            return await database.fetchval("runs", how, run_id, reason)
+
+        answer = await database.patiently(how, attempt, PATIENCE_SECONDS)
+        return str(answer), attempts > 1
 
     def _wait(self, return_type: Any) -> ResultFuture:
         future = ResultFuture(self.run_id, self._client.decoder(return_type))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, TypeVar, overload
 
 from grctl.engine.codec import Codec
 from grctl.engine.rows import StoreWrite
@@ -11,6 +11,8 @@ from grctl.errors import SerializationError, StoreKeyNotFoundError
 
 __all__ = ["Store", "StoreKeyNotFoundError"]
 
+T = TypeVar("T")
+D = TypeVar("D")
 _MISSING: Any = object()
 
 LONGEST_KEY = 255
@@ -34,6 +36,14 @@ class Store:
         _check(key)
         self._writes[key] = self._codec.encode(value, what=f"store value {key!r}")
 
+    @overload
+    async def get(self, key: str, *, default: Any = ...) -> Any: ...
+    @overload
+    async def get(self, key: str, type: type[T]) -> T: ...
+    @overload
+    async def get(self, key: str, type: type[T], *, default: D) -> T | D: ...
+    @overload
+    async def get(self, key: str, type: Any, *, default: Any = ...) -> Any: ...
     async def get(self, key: str, type: Any = _MISSING, *, default: Any = _MISSING) -> Any:
         """The value of ``key``, converted to ``type`` where one is given.
 

@@ -29,6 +29,8 @@ __all__ = ["task"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
+# Not Any: by it, mypy takes a gather() of tasks to be of any type.
+Call = Coroutine[object, None, R]
 
 ONCE = RetryPolicy()
 
@@ -81,9 +83,9 @@ def _resolved(fn: Callable[..., Any]) -> dict[str, Any]:
 
 
 @overload
-def task(fn: Callable[P, Awaitable[R]], /) -> Callable[P, Coroutine[Any, Any, R]]: ...
+def task(fn: Callable[P, Awaitable[R]], /) -> Callable[P, Call[R]]: ...
 @overload
-def task(fn: Callable[P, R], /) -> Callable[P, Coroutine[Any, Any, R]]: ...
+def task(fn: Callable[P, R], /) -> Callable[P, Call[R]]: ...
 @overload
 def task(
     *,
@@ -122,9 +124,9 @@ class _Decorator(Protocol):
     """What ``task(...)`` returns, for type checkers."""
 
     @overload
-    def __call__(self, fn: Callable[P, Awaitable[R]], /) -> Callable[P, Coroutine[Any, Any, R]]: ...
+    def __call__(self, fn: Callable[P, Awaitable[R]], /) -> Callable[P, Call[R]]: ...
     @overload
-    def __call__(self, fn: Callable[P, R], /) -> Callable[P, Coroutine[Any, Any, R]]: ...
+    def __call__(self, fn: Callable[P, R], /) -> Callable[P, Call[R]]: ...
 
 
 def _decorate(
@@ -264,7 +266,9 @@ class _Call:
         if task is not None:
             task.inside = True
         try:
-            return await self._body()
+            if scope.tracing is None:
+                return await self._body()
+            return await scope.tracing.task(self.spec.name, self.attempt, self._body())
         finally:
             if task is not None:
                 task.inside = False

@@ -270,6 +270,8 @@ async def test_ten_thousand_waiting_runs_cost_a_worker_nothing(
             f"alter table grctl.{row['tablename']} set (autovacuum_enabled = false)"
         )
     worker = await serve(timer)
+    gc.collect()
+    others = held_runs()  # what earlier tests in this process have left behind
     idle = await transactions_in_a_while(database)
     for first in range(0, 10_000, 1000):
         await client.start_workflows(
@@ -300,7 +302,11 @@ async def test_ten_thousand_waiting_runs_cost_a_worker_nothing(
     # Objects: as many as with no run at all, give or take what any program does in a while.
     assert abs(len(gc.get_objects()) - objects) < 2000
     assert not worker.executors
-    assert sum("HeldRun" in type(each).__name__ for each in gc.get_objects()) == 0
+    assert held_runs() <= others
+
+
+def held_runs() -> int:
+    return sum(type(each).__name__ == "HeldRun" for each in gc.get_objects())
 
 
 async def transactions_in_a_while(database: Database) -> int:
