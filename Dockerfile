@@ -31,7 +31,7 @@ RUN /opt/grctl/bin/pip install --quiet --no-deps . \
     && /opt/grctl/bin/python -m compileall -q /opt/grctl
 
 FROM python:${PYTHON}-slim AS runtime
-RUN useradd --system --uid 10001 --user-group --home-dir /app --shell /usr/sbin/nologin grctl
+RUN /usr/sbin/useradd --system --uid 10001 --user-group --home-dir /app --shell /usr/sbin/nologin grctl
 COPY --from=build /opt/grctl /opt/grctl
 ENV PATH=/opt/grctl/bin:$PATH \
     PYTHONUNBUFFERED=1 \

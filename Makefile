@@ -8,7 +8,7 @@ VENV ?= $(shell \
 	if [ -w . ] && { [ ! -e .venv ] || { [ -w .venv ] && [ -x .venv/bin/python ]; }; }; \
 	then echo .venv; \
 	else echo "$${TMPDIR:-/tmp}/grctl-$$(id -u)/venv-$$(pwd | cksum | cut -d' ' -f1)"; fi)
-EXTRAS ?= dev,fast,test,lint,bench
+EXTRAS ?= dev,fast,metrics,otel,web,top,test,lint,bench,docs
 ARGS ?=
 
 PY := $(VENV)/bin/python
@@ -16,7 +16,7 @@ STAMP := $(VENV)/.installed
 CODE := grctl migrations tests docs examples benchmarks
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev test check format bench chaos deployment clean
+.PHONY: help setup demo dev test check format bench chaos soak docs deployment clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(firstword $(MAKEFILE_LIST)) \
@@ -46,14 +46,20 @@ format: $(STAMP) ## put the code into its form
 bench: $(STAMP) ## how fast it is on this machine
 	@$(PY) -m benchmarks $(ARGS)
 
-chaos: $(STAMP) ## the long forms of random tests: thousands of programs and crashes
+chaos: $(STAMP) ## the long forms of random tests, and storms of faults with their figures
 	$(PY) -m pytest -m chaos $(ARGS)
+
+soak: $(STAMP) ## 100,000 runs under faults in turn, and what must stay flat; ARGS='--runs 5000'
+	@$(PY) -m tests.chaos.soak $(ARGS)
+
+docs: $(STAMP) ## the documentation as a site, links checked; ARGS=serve shows it
+	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs $(or $(ARGS),build)
 
 deployment: $(STAMP) ## the compose file, really run: up, kill, restart, scale, update
 	GRCTL_TEST_DOCKER=1 $(PY) -m pytest -m docker tests/deployment $(ARGS)
 
 clean: ## remove what the targets above have made here
-	rm -rf .venv .demo build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache \
+	rm -rf .venv .demo build dist site .pytest_cache .mypy_cache .ruff_cache .import_linter_cache \
 		.hypothesis *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -1,142 +1,128 @@
-"""`python -m benchmarks`: runs and tasks a second beside the machine's bare commit rate.
+"""`python -m benchmarks`: grctl beside its peers and its floors. See docs/performance.md.
 
-One process: a worker, and a client that keeps 500 runs in flight. The cases take turns in every
-round, so that a drift of the machine hits all of them; quoted are medians and ratios.
+`python -m benchmarks report` makes tables, plots and the page's figures of what was measured last.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import gc
-import json
-import os
-import statistics
 import sys
-import tempfile
 from pathlib import Path
-from typing import Any
-from uuid import uuid4
+from time import monotonic
 
-import asyncpg
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from benchmarks.floor import bare_commits
-from benchmarks.measure import Meter
-from benchmarks.workload import tasks
-from grctl import Client, Connection, Worker, log
-from grctl.dev import EmbeddedPostgres
-from grctl.postgres import migrations
+from benchmarks import cases
+from benchmarks.arena import SUBJECTS
+from benchmarks.outcome.figures import Results
+from benchmarks.outcome.page import write
+from benchmarks.outcome.plots import draw
+from benchmarks.outcome.table import show
+from benchmarks.profile import profile
+from benchmarks.suite import run_suite
 
-COUNTS = (1, 3, 10)
+HERE = Path(__file__).parent
+RESULTS = HERE / "results.json"
+DOCS = HERE.parent / "docs"
 
 
 def options() -> argparse.Namespace:
     """The command line."""
+    keys = [case.key for case in cases.ALL]
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5, help="rounds of all cases (5)")
-    parser.add_argument("--runs", type=int, default=4000, help="runs a case and round (4000)")
-    parser.add_argument("--in-flight", type=int, default=500, help="runs in flight (500)")
-    parser.add_argument("--database-url", help="a migrated database; default: an embedded one")
-    parser.add_argument("--loop", choices=("asyncio", "uvloop"), default="uvloop")
-    parser.add_argument("--json", type=Path, help="write the figures here, too")
-    return parser.parse_args()
+    parser.add_argument("what", nargs="?", choices=("run", "report"), default="run")
+    parser.add_argument("--rounds", type=int, help="rounds of all cases (5; 2 if quick)")
+    parser.add_argument(
+        "--only", default="", metavar="CASES", help=f"some of {','.join(keys)}; a is all of a…"
+    )
+    parser.add_argument(
+        "--subjects", default=",".join(SUBJECTS), help=f"some of {','.join(SUBJECTS)}"
+    )
+    parser.add_argument("--quick", action="store_true", help="a tenth of everything")
+    parser.add_argument("--json", type=Path, default=RESULTS, help=f"the figures ({RESULTS})")
+    parser.add_argument("--profile", type=Path, metavar="DIRECTORY",
+                        help="instead: profile a3 by py-spy and pg_stat_statements")  # fmt: skip
+    chosen = parser.parse_args()
+    chosen.only = _chosen(parser, chosen.only, keys)
+    chosen.subjects = _chosen(parser, chosen.subjects, list(SUBJECTS), exact=True)
+    return chosen
 
 
-async def main(chosen: argparse.Namespace) -> None:
-    """Measure, and print one table."""
-    if chosen.database_url:
-        results = await measure(chosen.database_url, chosen)
-    else:
-        with tempfile.TemporaryDirectory(prefix="grctl-bench-") as directory:
-            os.chmod(directory, 0o755)  # noqa: PTH101 - the server runs under another account
-            with EmbeddedPostgres(Path(directory) / "server", ephemeral=True) as server:
-                await migrations.upgrade(server.dsn)
-                results = await measure(server.dsn, chosen)
-    show(results)
-    if chosen.json:
-        chosen.json.write_text(json.dumps(results, indent=1))
+def _chosen(
+    parser: argparse.ArgumentParser, text: str, known: list[str], *, exact: bool = False
+) -> list[str]:
+    """What a list of names means: a name, or the beginning of several."""
+    wanted = [each.strip() for each in text.split(",") if each.strip()]
+    for each in wanted:
+        if not any(name == each or (not exact and name.startswith(each)) for name in known):
+            parser.error(f"{each} is none of {', '.join(known)}")
+    return [
+        name
+        for name in known
+        if not wanted
+        or name in wanted
+        or (not exact and any(name.startswith(each) and each not in known for each in wanted))
+    ]
 
 
-async def measure(dsn: str, chosen: argparse.Namespace) -> dict[str, dict[str, list[float]]]:
-    """Every case in every round: case -> figure -> its values."""
-    results: dict[str, dict[str, list[float]]] = {}
-    async with await Connection.connect(dsn, concurrency=chosen.in_flight) as connection:
-        worker = Worker([tasks], connection)
-        working = asyncio.ensure_future(worker.start())
-        await worker.wait_until_ready()
-        gc.collect()
-        gc.freeze()  # what is loaded stays; the collector need not walk it again and again
-        client = Client(connection)
-        gauges = await asyncpg.connect(dsn)
-        for round_no in range(chosen.rounds + 1):
-            figures: dict[str, dict[str, float]] = {
-                "bare commits": {"commits/s": await bare_commits(dsn, 1.0)}
-            }
-            for count in COUNTS:
-                name = f"{count} task{'s' if count > 1 else ''} a run"
-                figures[name] = await case(client, Meter(gauges), count, chosen)
-            if round_no == 0:
-                continue  # warm-up
-            print(f"round {round_no} of {chosen.rounds}", file=sys.stderr)
-            for name, values in figures.items():
-                for figure, value in values.items():
-                    results.setdefault(name, {}).setdefault(figure, []).append(value)
-        await gauges.close()
-        await worker.stop()
-        await working
-    return results
+def measure(chosen: argparse.Namespace, results: Results) -> None:
+    """Run the suite, with a bar that says where it is; lines, where there is no terminal."""
+    console = Console(stderr=True)
+    bar = Progress(
+        TextColumn("{task.description:<40}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=console,
+        disable=not console.is_terminal,
+    )
+    began = monotonic()
+    with bar:
+        task = bar.add_task("starting")
 
+        def watch(what: str, done: int, total: int) -> None:
+            bar.update(task, description=what, completed=done, total=total)
+            if not console.is_terminal:
+                print(f"{monotonic() - began:6.1f} s  {done}/{total}  {what}", file=sys.stderr)
 
-async def case(
-    client: Client, meter: Meter, count: int, chosen: argparse.Namespace
-) -> dict[str, float]:
-    """`runs` runs of `count` tasks, so many in flight."""
-    prefix, numbers = uuid4().hex, iter(range(chosen.runs))
-
-    async def lane() -> None:
-        for number in numbers:
-            await client.run_workflow("bench.tasks", f"{prefix}-{number}", {"count": count})
-
-    before = await meter.read()
-    await asyncio.gather(*(lane() for _ in range(chosen.in_flight)))
-    return (await meter.since(before)).per(chosen.runs, count)
-
-
-def show(results: dict[str, dict[str, list[float]]]) -> None:
-    """A table of medians, with the lowest and highest value of the first figure."""
-    commits = statistics.median(results["bare commits"]["commits/s"])
-    print(f"bare commits, one connection: {commits:,.0f}/s")
-    rows: list[list[Any]] = [["", "runs/s", "range", "tasks/s", "tasks/s : commits/s"]]
-    rows[0] += ["transactions/run", "WAL bytes/run", "Python µs/run", "Postgres µs/run"]
-    for name, figures in results.items():
-        if name == "bare commits":
-            continue
-        median = {figure: statistics.median(values) for figure, values in figures.items()}
-        speeds = figures["runs/s"]
-        rows.append(
-            [
-                name,
-                f"{median['runs/s']:,.0f}",
-                f"{min(speeds):,.0f}-{max(speeds):,.0f}",
-                f"{median['tasks/s']:,.0f}",
-                f"{median['tasks/s'] / commits:.1f}",
-                f"{median['transactions/run']:.3f}",
-                f"{median['WAL bytes/run']:,.0f}",
-                f"{median['Python µs/run']:.0f}",
-                f"{median['Postgres µs/run']:.0f}",
-            ]
+        asyncio.run(
+            run_suite(
+                [case for case in cases.ALL if case.key in chosen.only],
+                chosen.subjects,
+                rounds=chosen.rounds or (2 if chosen.quick else 5),
+                scale=0.1 if chosen.quick else 1.0,
+                watch=watch,
+                results=results,
+            )
         )
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    for row in rows:
-        print("  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)))
+
+
+def main() -> int:
+    """Measure, or read what was measured; print it, and draw it."""
+    chosen = options()
+    if chosen.profile:
+        for path in asyncio.run(profile(chosen.profile)):
+            print(path)
+        return 0
+    if chosen.what == "report":
+        results = Results.load(chosen.json)
+    else:
+        results = Results()
+        try:
+            measure(chosen, results)
+        finally:
+            results.save(chosen.json)
+    show(results)
+    print(f"\nfigures: {chosen.json}")
+    if chosen.what == "report" or chosen.json == RESULTS:
+        for plot in draw(results, DOCS / "assets"):
+            print(f"plot: {plot}")
+        write(results, DOCS / "performance.md")
+        print(f"page: {DOCS / 'performance.md'}")
+    return 1 if results.failures else 0
 
 
 if __name__ == "__main__":
-    arguments = options()
-    log.configure("console", "warning")
-    if arguments.loop == "uvloop":
-        import uvloop
-
-        uvloop.run(main(arguments))
-    else:
-        asyncio.run(main(arguments))
+    sys.exit(main())

@@ -5,14 +5,14 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from grctl.version import __version__
+
 if TYPE_CHECKING:
     from grctl.client import Client, Connection, WorkflowHandle
     from grctl.errors import NonRetryableError, RetryAfter, StepFailed, WorkflowError
     from grctl.models import ErrorDetails, RetryPolicy, RunInfo, RunStatus
     from grctl.worker import ChildOutcome, Context, StoreKeyNotFoundError, Worker, task
     from grctl.workflow import Directive, Workflow
-
-__version__ = "0.1.0"
 
 _HOMES = {
     "grctl.client": ("Client", "Connection", "WorkflowHandle"),
@@ -41,6 +41,7 @@ __all__ = [
     "Workflow",
     "WorkflowError",
     "WorkflowHandle",
+    "__version__",
     "task",
 ]
 

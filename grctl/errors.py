@@ -16,6 +16,7 @@
     ├── SerializationError (ValueError)   a value cannot be written as JSON or read as its type
     │   └── PayloadTooLargeError          a value is larger than ``max_payload_bytes``
     ├── StoreKeyNotFoundError (KeyError)  the run's store has no such key
+    ├── ArchiveError                      an archive of runs is none, is damaged, or is too new
     ├── LeaseLostError                    the run belongs to another worker now; nothing was written
     └── ConfigurationError                a setting is missing or wrong
         ├── DatabaseNotMigratedError      the schema is missing or older than this grctl
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from grctl.models.error_details import ErrorDetails
 
 __all__ = [
+    "ArchiveError",
     "ConfigurationError",
     "DatabaseNotMigratedError",
     "DatabaseTooNewError",
@@ -201,6 +203,10 @@ class StoreKeyNotFoundError(GrctlError, KeyError):
     def __str__(self) -> str:
         # KeyError shows the bare repr of the key, which says nothing in a log line.
         return f"the store has no key {self.key!r}"
+
+
+class ArchiveError(GrctlError):
+    """An archive of runs cannot be read: it is none, is damaged, or was made by a newer grctl."""
 
 
 class LeaseLostError(GrctlError):

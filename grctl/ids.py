@@ -8,9 +8,10 @@ from __future__ import annotations
 import os
 import threading
 import time
+from datetime import datetime
 from uuid import UUID
 
-__all__ = ["new_run_id"]
+__all__ = ["first_run_id", "new_run_id"]
 
 _lock = threading.Lock()
 _last = 0
@@ -25,3 +26,8 @@ def new_run_id() -> UUID:
     random_bits = int.from_bytes(os.urandom(8)) & ((1 << 62) - 1)
     milliseconds, sequence = stamp >> 12, stamp & 0xFFF
     return UUID(int=milliseconds << 80 | 0x7 << 76 | sequence << 64 | 0b10 << 62 | random_bits)
+
+
+def first_run_id(moment: datetime) -> UUID:
+    """The least id that a run made at that moment could have: it bounds a scan of the key."""
+    return UUID(int=max(0, int(moment.timestamp() * 1000)) << 80)

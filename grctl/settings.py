@@ -16,6 +16,7 @@ from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from grctl.ages import parse_retention
 from grctl.errors import ConfigurationError
 
 PREFIX = "GRCTL_"
@@ -58,7 +59,7 @@ class Settings(BaseSettings):
     db_schema: str = Field(
         "grctl",
         validation_alias=f"{PREFIX}SCHEMA",
-        description="PostgreSQL schema of the tables: [a-z_][a-z0-9_]*, at most 40 characters",
+        description="PostgreSQL schema of the tables: a-z, 0-9 and _, at most 40 characters",
     )
     worker_name: str | None = Field(
         None,
@@ -118,6 +119,47 @@ class Settings(BaseSettings):
         le=10_000,
         description="prepared statements kept a connection; 0 behind PgBouncer",
     )
+    retention: str | None = Field(
+        None,
+        description="how long ended runs are kept, such as completed=30d,failed=90d or all=90d; "
+        "what is not named is kept for ever. Workers delete the others",
+    )
+    dashboard_host: str = Field(
+        "127.0.0.1", description="address that the dashboard listens on; see docs/dashboard.md"
+    )
+    dashboard_port: int = Field(
+        8233, ge=0, le=65_535, description="port of the dashboard; 0: any free one"
+    )
+    dashboard_token: str | None = Field(
+        None, repr=False, min_length=16, description="what people sign in to the dashboard with"
+    )
+    dashboard_token_file: str | None = Field(
+        None, description="a file with the dashboard's token, instead of dashboard_token"
+    )
+    dashboard_proxy_header: str | None = Field(
+        None, description="header by which an authenticating proxy names the dashboard's user"
+    )
+    dashboard_proxy_peers: str | None = Field(
+        None, description="addresses or networks of that proxy, with commas between"
+    )
+    dashboard_hosts: str | None = Field(
+        None, description="names under which the dashboard is reached, with commas between"
+    )
+    dashboard_read_only: bool = Field(
+        False, description="whether the dashboard only shows, and does nothing to runs"
+    )
+    metrics_port: int | None = Field(
+        None,
+        ge=0,
+        le=65535,
+        description="port of a worker's /metrics, /healthz and /readyz; 0: any free one; default: none",
+    )
+    metrics_host: str = Field(
+        "127.0.0.1", min_length=1, description="address that the metrics port is bound to"
+    )
+    tracing: bool = Field(
+        False, description="make OpenTelemetry spans; where they go is set by OTEL_* variables"
+    )
     log_format: Literal["auto", "console", "json"] = Field(
         "auto", description="console, json, or auto: console when stderr is a terminal, else json"
     )
@@ -134,6 +176,13 @@ class Settings(BaseSettings):
     @classmethod
     def _check_schema(cls, value: str) -> str:
         return checked_schema(value)
+
+    @field_validator("retention")
+    @classmethod
+    def _check_retention(cls, value: str | None) -> str | None:
+        if value is not None:
+            parse_retention(value)
+        return value
 
     @field_validator("log_level", "log_format", mode="before")
     @classmethod
@@ -159,6 +208,8 @@ class Settings(BaseSettings):
         for name in ("database_url", "listen_url"):
             if values[name] is not None:
                 values[name] = mask_url(values[name])
+        if values["dashboard_token"] is not None:
+            values["dashboard_token"] = MASK
         return values
 
 
@@ -269,6 +320,6 @@ def _problem(item: dict[str, Any], overrides: Mapping[str, Any]) -> str:
         return f"{location}: there is no such setting"
     reason = str(item["msg"]).removeprefix("Value error, ")
     name = field if field in overrides else variable_of(field)
-    if field in {"database_url", "listen_url"}:
+    if field in {"database_url", "listen_url", "dashboard_token"}:
         return f"{name}: {reason}"
     return f"{name}={item['input']!r}: {reason} ({Settings.model_fields[field].description})"

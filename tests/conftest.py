@@ -19,7 +19,7 @@ from typing import Any
 import asyncpg
 import pytest
 import pytest_asyncio
-from hypothesis import HealthCheck
+from hypothesis import HealthCheck, Phase
 from hypothesis import settings as hypothesis_settings
 from hypothesis.database import DirectoryBasedExampleDatabase, InMemoryExampleDatabase
 
@@ -40,6 +40,13 @@ hypothesis_settings.register_profile(
         if os.access(REPOSITORY, os.W_OK)
         else InMemoryExampleDatabase()
     ),
+)
+# For whoever only asks whether a test fails: no search for the smallest example.
+hypothesis_settings.register_profile(
+    "hurried",
+    parent=hypothesis_settings.get_profile("grctl"),
+    database=None,
+    phases=[Phase.explicit, Phase.generate],
 )
 hypothesis_settings.load_profile("grctl")
 
@@ -85,7 +92,7 @@ def server_url(_environment: None) -> Iterator[str]:
     if url := os.environ.get("GRCTL_TEST_DATABASE_URL"):
         yield normalize_url(url)
     elif os.environ.get("GRCTL_TEST_DOCKER"):
-        from testcontainers.postgres import PostgresContainer
+        from testcontainers.community.postgres import PostgresContainer
 
         image = os.environ.get("GRCTL_TEST_DOCKER_IMAGE", "postgres:16-alpine")
         with PostgresContainer(image, driver=None) as container:

@@ -48,6 +48,8 @@ def dev(
 ) -> None:
     """Start a PostgreSQL of its own, migrate it, and run a worker on it. Ctrl-C stops it all.
 
+    The dashboard is served, too, if it is installed.
+
     Without workflows (no MODULE, and no package that offers any) it starts PostgreSQL alone.
     """
     from grctl.settings import load_settings
@@ -62,8 +64,9 @@ def dev(
         # GRCTL_DATABASE_URL and GRCTL_LISTEN_URL lead elsewhere, if they are set.
         settings = load_settings(database_url=dsn, listen_url=dsn, **asked)
         _migrate(settings)
-        typer.echo(_welcome(dsn, home, workflows, ephemeral=ephemeral))
-        code = _work(workflows, settings, loop, stop)
+        with _dashboard(settings) as pages:
+            typer.echo(_welcome(dsn, home, pages, workflows, ephemeral=ephemeral))
+            code = _work(workflows, settings, loop, stop)
     end_process(code)
 
 
@@ -98,6 +101,20 @@ def _migrate(settings: Settings) -> None:
     asyncio.run(migrations.upgrade(url, settings.db_schema))
 
 
+@contextmanager
+def _dashboard(settings: Settings) -> Iterator[str]:
+    """Where the dashboard is, or how to get it; it is served until the end."""
+    from grctl.cli.dashboard import INSTALL, is_installed
+
+    if not is_installed():
+        yield f"none; {INSTALL} brings one"
+        return
+    from grctl.web.serve import beside
+
+    with beside(settings, any_port=True) as url:
+        yield url
+
+
 def _work(workflows: Sequence[Workflow], settings: Settings, loop: Loop, stop: _StopSignals) -> int:
     """Until a signal comes. The exit code."""
     from grctl.worker.process import run_worker
@@ -111,10 +128,13 @@ def _work(workflows: Sequence[Workflow], settings: Settings, loop: Loop, stop: _
         stop.listen()
 
 
-def _welcome(dsn: str, home: Path, workflows: Sequence[Workflow], *, ephemeral: bool) -> str:
+def _welcome(
+    dsn: str, home: Path, pages: str, workflows: Sequence[Workflow], *, ephemeral: bool
+) -> str:
     kept = "removed at the end" if ephemeral else "kept; remove it to begin anew"
     lines = [
         f"PostgreSQL runs. Its data: {home} ({kept})",
+        f"Dashboard: {pages}",
         "In another terminal:",
         f"  export GRCTL_DATABASE_URL={dsn}",
     ]

@@ -24,10 +24,26 @@ from typing import Annotated
 
 import typer
 
-from grctl import __version__
-from grctl.cli import act, config, db, dev, run, serving, show, worker
+from grctl.cli import (
+    act,
+    archive,
+    config,
+    dashboard,
+    db,
+    dev,
+    doctor,
+    init,
+    prune,
+    run,
+    serving,
+    show,
+    top,
+    why,
+    worker,
+)
 from grctl.cli.exits import exit_code_of, is_unreachable, message_of
 from grctl.errors import GrctlError
+from grctl.version import __version__
 
 app = typer.Typer(
     name="grctl",
@@ -39,14 +55,22 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("config")(config.config)
+app.command("init", epilog=init.EPILOG)(init.init)
 app.add_typer(db.app, name="db")
 app.command("worker", epilog=worker.EPILOG)(worker.worker)
+app.command("dashboard", epilog=dashboard.EPILOG)(dashboard.dashboard)
 app.command("dev", epilog=dev.EPILOG)(dev.dev)
 app.command("run", epilog=run.RUN_EPILOG)(run.run)
 app.command("start", epilog=run.START_EPILOG)(run.start)
 app.command("history", epilog=show.HISTORY_EPILOG)(show.history)
 app.command("describe", epilog=show.DESCRIBE_EPILOG)(show.describe)
 app.command("list", epilog=show.LIST_EPILOG)(show.list_)
+app.command("why", epilog=why.WHY_EPILOG)(why.why)
+app.command("top", epilog=top.TOP_EPILOG)(top.top)
+app.command("doctor", epilog=doctor.DOCTOR_EPILOG)(doctor.doctor)
+app.command("prune", epilog=prune.PRUNE_EPILOG)(prune.prune)
+app.command("export", epilog=archive.EXPORT_EPILOG)(archive.export)
+app.command("import", epilog=archive.IMPORT_EPILOG)(archive.import_)
 app.command("send", epilog=act.SEND_EPILOG)(act.send)
 # -5 is an argument, not an option.
 _NUMBERS = {"ignore_unknown_options": True}

@@ -37,10 +37,13 @@ def ask(
 
     from grctl import log
     from grctl.settings import load_settings
+    from grctl.telemetry import sdk
 
     settings = load_settings(database_url=database_url, db_schema=schema)
     settings.require_database_url()
     log.configure(settings.log_format, "warning")
+
+    sdk.set_up(settings)
 
     async def conversation() -> T:
         from grctl.client import Client, Connection
@@ -55,6 +58,8 @@ def ask(
         return asyncio.run(conversation())
     except ValueError as error:
         fail(ExitCode.USAGE, str(error))
+    finally:
+        sdk.shut_down()
 
 
 def fail(code: ExitCode, message: str) -> NoReturn:

@@ -36,6 +36,15 @@ LeaseSeconds = Annotated[
 ShutdownSeconds = Annotated[
     float | None, typer.Option(help="Seconds that running steps get to end at a stop.")
 ]
+MetricsPort = Annotated[
+    int | None,
+    typer.Option(
+        help="Port of /metrics, /healthz and /readyz; 0: any free one. Default: "
+        "GRCTL_METRICS_PORT, or none.",
+        min=0,
+        max=65535,
+    ),
+]
 LogFormat = Annotated[
     Literal["auto", "console", "json"] | None,
     typer.Option(help="Default: GRCTL_LOG_FORMAT, or console on a terminal and json elsewhere."),
@@ -70,6 +79,7 @@ def worker(
     name: Name = None,
     lease_seconds: LeaseSeconds = None,
     shutdown_seconds: ShutdownSeconds = None,
+    metrics_port: MetricsPort = None,
     log_format: LogFormat = None,
     log_level: LogLevel = None,
     loop: Loop = "auto",
@@ -86,6 +96,7 @@ def worker(
         worker_name=name,
         lease_seconds=lease_seconds,
         shutdown_seconds=shutdown_seconds,
+        metrics_port=metrics_port,
         log_format=log_format,
         log_level=log_level,
     )

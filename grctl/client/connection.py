@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from grctl.client.starts import Starts
 from grctl.client.waiters import Waiters
 from grctl.engine.codec import Codec
 from grctl.postgres.database import Database
 from grctl.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from grctl.telemetry.tracing import Tracing
 
 __all__ = ["Connection"]
 
@@ -20,28 +23,36 @@ class Connection:
     Made by ``await Connection.connect(dsn)``; an async context manager, or ended by ``close()``.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, tracer_provider: Any = None) -> None:
         self.settings = settings
         self.database = Database(settings)
         self.codec = Codec(max_bytes=settings.max_payload_bytes)
         self.waiters = Waiters(self.database)
-        self.starts = Starts(self.database)
+        is_traced = settings.tracing or tracer_provider is not None
+        self.tracing = _tracing(tracer_provider) if is_traced else None
+        self.starts = Starts(self.database, self.tracing)
 
     @classmethod
     async def connect(
-        cls, dsn: str | None = None, *, settings: Settings | None = None, **overrides: Any
+        cls,
+        dsn: str | None = None,
+        *,
+        settings: Settings | None = None,
+        tracer_provider: Any = None,
+        **overrides: Any,
     ) -> Self:
         """Connect to ``dsn`` (default: the variable ``GRCTL_DATABASE_URL``).
 
         ``dsn`` is a PostgreSQL URL, ``postgresql+asyncpg://`` too. ``settings`` gives all settings
-        at once, ``overrides`` single ones by their field names. ConfigurationError if a setting
-        is wrong or the server cannot be reached.
+        at once, ``overrides`` single ones by their field names. ``tracer_provider`` makes the
+        spans, if ``settings.tracing`` or this is given (default: OpenTelemetry's global one).
+        ConfigurationError if a setting is wrong or the server cannot be reached.
         """
         if settings is None:
             if dsn is not None:
                 overrides["database_url"] = dsn
             settings = load_settings(**overrides)
-        connection = cls(settings)
+        connection = cls(settings, tracer_provider)
         await connection.database.open()
         return connection
 
@@ -60,3 +71,9 @@ class Connection:
         traceback: TracebackType | None,
     ) -> None:
         await self.close()
+
+
+def _tracing(tracer_provider: Any) -> Tracing:
+    from grctl.telemetry.tracing import Tracing  # noqa: PLC0415 - an extra
+
+    return Tracing(tracer_provider)

@@ -6,11 +6,16 @@ As in the journal nobody lingers: while one statement is on its way the next one
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from grctl.client.background import background
 from grctl.errors import WorkflowAlreadyRunningError, WorkflowTypeNotRegisteredError
 from grctl.postgres.database import Database
+
+if TYPE_CHECKING:
+    from grctl.telemetry.tracing import Tracing
 
 __all__ = ["Start", "Starts"]
 
@@ -27,8 +32,24 @@ class Start:
     wf_type: str
     input: str | None
     timeout_ms: int | None = None
+    trace: str | None = None
+    """A W3C traceparent: where in a trace the run is."""
 
-    def refusal(self, answer: str) -> Exception | None:
+    def as_stored(self) -> tuple[Any, ...]:
+        """As ``start_runs`` takes it. It has no parent: children are started by the journal."""
+        return (
+            self.run_id,
+            self.wf_id,
+            self.wf_type,
+            self.input,
+            self.timeout_ms,
+            None,
+            None,
+            None,
+            self.trace,
+        )
+
+    def refusal(self, answer: str | None) -> Exception | None:
         """The error that an answer of ``start_runs`` means; None for success."""
         if answer == "unregistered":
             return WorkflowTypeNotRegisteredError(
@@ -46,43 +67,50 @@ class Start:
 class Starts:
     """Sends starts, many in one statement."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, tracing: Tracing | None = None) -> None:
         self._database = database
-        self._waiting: list[tuple[Start, asyncio.Future[str]]] = []
+        self._tracing = tracing
+        self._waiting: list[tuple[Start, asyncio.Future[str | None]]] = []
         self._sender: asyncio.Task[None] | None = None
 
     async def start(self, start: Start) -> None:
         """Start a run. Raises what ``Start.refusal`` says, or the database's error."""
-        answered: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        if self._tracing is None:
+            await self._start(start)
+            return
+        with self._tracing.starting(start.wf_type, start.wf_id, start.run_id) as trace:
+            await self._start(replace(start, trace=trace))
+
+    async def _start(self, start: Start) -> None:
+        answered: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
         self._waiting.append((start, answered))
         if self._sender is None:
-            self._sender = asyncio.create_task(self._send(), name="grctl starts")
+            self._sender = background(self._send(), "grctl starts")
         refusal = start.refusal(await answered)
         if refusal is not None:
             raise refusal
 
-    async def start_all(self, starts: list[Start]) -> list[str]:
-        """Start runs by one statement; its answers in their order."""
+    async def start_all(self, starts: list[Start]) -> list[str | None]:
+        """Start runs by one statement; its answers in their order, for ``Start.refusal``."""
         if not starts:
             return []
+        if self._tracing is None:
+            return await self._start_all(starts)
+        with self._tracing.starting_many(len(starts)) as trace:
+            return await self._start_all([replace(start, trace=trace) for start in starts])
+
+    async def _start_all(self, starts: list[Start]) -> list[str | None]:
         rows = await self._database.patiently(
             "starting workflows",
             lambda: self._database.fetch(
                 "runs",
                 "start",
-                [s.run_id for s in starts],
-                [s.wf_id for s in starts],
-                [s.wf_type for s in starts],
-                [s.input for s in starts],
-                [s.timeout_ms for s in starts],
-                [None] * len(starts),
-                [None] * len(starts),
-                [None] * len(starts),
+                [start.as_stored() for start in starts],
             ),
             PATIENCE_SECONDS,
         )
-        answers = {row["started_run"]: row["answer"] for row in rows}
-        return [answers[start.run_id] for start in starts]
+        refused = {row["refused"]: row["why"] for row in rows}
+        return [refused.get(start.run_id) for start in starts]
 
     async def _send(self) -> None:
         try:
@@ -90,7 +118,7 @@ class Starts:
                 batch = self._waiting[:MOST_AT_ONCE]
                 del self._waiting[:MOST_AT_ONCE]
                 try:
-                    answers = await self.start_all([start for start, _ in batch])
+                    answers = await self._start_all([start for start, _ in batch])
                 except Exception as error:  # noqa: BLE001 - it is the callers' error
                     for _, answered in batch:
                         if not answered.done():

@@ -13,7 +13,9 @@ from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
+from grctl.client.background import background
 from grctl.client.outcomes import outcome_error, read_error
+from grctl.errors import WorkflowNotFoundError
 from grctl.models.run import RunStatus
 from grctl.postgres.database import Database
 from grctl.postgres.listener import Listener
@@ -37,6 +39,8 @@ class ResultFuture(asyncio.Future[Any]):
         """Which run is waited for; of one that continues as new, its successor."""
         self.is_released = False
         """Whether it was let go of, rather than settled."""
+        self.was_there = False
+        """Whether the run is known to have been started."""
         self._decode = decode
 
     def cancel(self, msg: Any | None = None) -> bool:
@@ -51,6 +55,14 @@ class ResultFuture(asyncio.Future[Any]):
     def discard(self) -> None:
         """The same as ``stop``, for code that cannot await."""
         self.cancel()
+
+    def note_gone(self) -> None:
+        """There is no such run: it was deleted, unless it is just being started."""
+        if self.was_there and not self.done():
+            self.set_exception(
+                WorkflowNotFoundError(f"run {self.run_id} is no longer there: it was deleted")
+            )
+            self.exception()  # it may be that nobody looks: no warning then
 
     def settle(self, status: RunStatus, result: str | None, error: str | None) -> None:
         """The run has ended so."""
@@ -136,6 +148,7 @@ class Waiters:
         self._start()
         self._futures.setdefault(future.run_id, set()).add(future)
         future.add_done_callback(self._forget)
+        future.was_there = may_have_ended
         if may_have_ended:
             self._to_check.add(future.run_id)
             self._called.set()
@@ -171,8 +184,8 @@ class Waiters:
             self._database, {"done": self._notified, "answer": self._answered}, self._check_all
         )
         self._tasks = [
-            asyncio.create_task(self._listening.run(), name="grctl waiters listen"),
-            asyncio.create_task(self._settle(), name="grctl waiters settle"),
+            background(self._listening.run(), "grctl waiters listen"),
+            background(self._settle(), "grctl waiters settle"),
         ]
 
     def _forget(self, future: asyncio.Future[Any]) -> None:
@@ -225,7 +238,10 @@ class Waiters:
                 self._follow(row["run_id"], row["successor"], futures)
                 continue
             for future in futures:
-                future.settle(RunStatus(row["status"]), row["result"], row["error"])
+                if row["status"] is None:
+                    future.note_gone()
+                else:
+                    future.settle(RunStatus(row["status"]), row["result"], row["error"])
 
     def _follow(self, run_id: UUID, successor: UUID, futures: list[ResultFuture]) -> None:
         """A run continued as new: its outcome is that of its successor."""

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from grctl.errors import (
+    ArchiveError,
     ConfigurationError,
     DatabaseNotMigratedError,
     DatabaseTooNewError,
@@ -29,6 +30,7 @@ from grctl.errors import (
 from grctl.models.error_details import ErrorDetails
 
 __all__ = [
+    "ArchiveError",
     "ConfigurationError",
     "DatabaseNotMigratedError",
     "DatabaseTooNewError",

@@ -14,7 +14,8 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any
+from time import monotonic
+from typing import Any, Protocol
 
 import asyncpg
 
@@ -24,7 +25,7 @@ from grctl.log import get_logger
 from grctl.postgres.batch import Answer, Commit, Recorder, arguments
 from grctl.postgres.database import Backoff, Database, is_passing
 
-__all__ = ["Journal", "RecordRefusedError"]
+__all__ = ["Journal", "Observer", "RecordRefusedError"]
 
 log = get_logger("grctl.journal")
 
@@ -33,6 +34,13 @@ _GONE = Answer("gone")
 
 class RecordRefusedError(GrctlError):
     """The database cannot store this record, whatever is done: its run fails, nothing else."""
+
+
+class Observer(Protocol):
+    """Whoever counts what is recorded."""
+
+    def committed(self, batch: Sequence[Commit], seconds: float) -> None:
+        """A batch is in the database, so many seconds after it was first sent."""
 
 
 class Journal:
@@ -46,6 +54,12 @@ class Journal:
         self._next = 0
         self.is_fenced = False
         self.in_flight: Callable[[], int] = lambda: 0
+        self.observer: Observer | None = None
+
+    @property
+    def waiting(self) -> int:
+        """How many records wait for their batch."""
+        return sum(len(writer.queue) for writer in self._writers)
 
     def assign(self) -> int:
         """The writer of the next run, in turn."""
@@ -73,10 +87,19 @@ class Journal:
         return commit
 
     async def run(self) -> None:
-        """Write until cancelled."""
-        async with asyncio.TaskGroup() as group:
-            for writer in self._writers:
-                group.create_task(writer.run(), name=f"journal writer {writer.slot}")
+        """Write until cancelled. A writer that ends ends all of them, whatever ended it: a task
+        group would go on without one that somebody has cancelled, and its runs would hang.
+        """
+        writing = [
+            asyncio.create_task(writer.run(), name=f"journal writer {writer.slot}")
+            for writer in self._writers
+        ]
+        try:
+            await asyncio.gather(*writing)
+        finally:
+            for each in writing:
+                each.cancel()
+            await asyncio.gather(*writing, return_exceptions=True)
 
     async def flush(self) -> None:
         """Wait until everything recorded so far is committed."""
@@ -109,7 +132,7 @@ class _Writer:
         self._database = database
         self._worker_no = worker_no
         self._statement = database.sql("journal", "commit")
-        self._queue: deque[Commit] = deque()
+        self.queue: deque[Commit] = deque()
         self._batch: Sequence[Commit] = ()
         self._number = 0
         self._arrived = asyncio.Event()
@@ -119,7 +142,7 @@ class _Writer:
         self._backoff = Backoff("writing a batch")
 
     def put(self, commit: Commit) -> None:
-        self._queue.append(commit)
+        self.queue.append(commit)
         self._idle.clear()
         self._arrived.set()
 
@@ -127,10 +150,10 @@ class _Writer:
         await self._idle.wait()
 
     def fail_all(self, error: LeaseLostError) -> None:
-        for commit in (*self._batch, *self._queue):
+        for commit in (*self._batch, *self.queue):
             if not commit.done():
                 commit.set_exception(error)
-        self._queue.clear()
+        self.queue.clear()
         self._idle.set()
 
     async def run(self) -> None:
@@ -140,7 +163,7 @@ class _Writer:
                 self._batch = self._take()
                 await self._commit(self._batch)
                 self._batch = ()
-                if not self._queue:
+                if not self.queue:
                     self._arrived.clear()
                     self._idle.set()
         finally:
@@ -153,7 +176,7 @@ class _Writer:
         """
         settings = self._database.settings
         most = min(settings.batch_rows, max(_LEAST_CAP, self._journal.in_flight() // 4))
-        queue = self._queue
+        queue = self.queue
         batch: list[Commit] = []
         size = 0
         while queue and len(batch) < most:
@@ -168,6 +191,7 @@ class _Writer:
         if not batch or self._journal.is_fenced:
             return
         self._number += 1
+        began = monotonic()
         try:
             answers = await self._send(self._number, batch)
         except Exception as error:  # noqa: BLE001 - found in the half that cannot be written
@@ -182,6 +206,9 @@ class _Writer:
             self._journal.fence()
             return
         self._deliver(batch, answers)
+        observer = self._journal.observer
+        if observer is not None and not self._journal.is_fenced:
+            observer.committed(batch, monotonic() - began)
 
     async def _send(self, number: int, batch: Sequence[Commit]) -> list[asyncpg.Record]:
         """Send until there is an answer. The number makes it safe to send again.
@@ -230,12 +257,11 @@ class _Writer:
         for commit in batch:
             if commit.done():
                 continue
-            if by_run:
-                answer = by_run.get(commit.row.run_id)
-                if answer is not None and (
-                    commit.transition is not None or answer.verdict == "lost"
-                ):
-                    commit.answer = answer
+            answer = by_run.get(commit.row.run_id) if by_run else None
+            if commit.transition is not None:
+                commit.answer = answer or _GONE
+            elif answer is not None and answer.verdict == "lost":
+                commit.answer = answer
             commit.run.deliver(commit)
 
     def _refuse(self, commit: Commit, error: Exception) -> None:
@@ -252,12 +278,12 @@ class _Writer:
             f"the database refused to record {commit.row.kind} {commit.row.name or ''}: "
             f"{type(error).__name__}: {error}"
         )
-        for each in (commit, *self._batch, *self._queue):
+        for each in (commit, *self._batch, *self.queue):
             # What stands before it is committed, if perhaps held back for a replay.
             if each.run is run and each.row.seq >= commit.row.seq and not each.done():
                 each.set_exception(refusal)
         run.rewind_to(commit.row.seq)
-        self._queue = deque(each for each in self._queue if not each.done())
+        self.queue = deque(each for each in self.queue if not each.done())
 
 
 _LEAST_CAP = 250

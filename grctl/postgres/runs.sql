@@ -1,6 +1,6 @@
 -- name: start
-select started_run, answer
-from grctl.start_runs($1::uuid[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::uuid[], $7::text[], $8::text[])
+select refused, why
+from grctl.start_runs($1::grctl.new_run[])
 
 -- name: claim
 -- The worker's row is locked first: a take-over of this worker waits for the claim and then sees
@@ -20,6 +20,9 @@ found as materialized (
         select o.run_id, o.status, o.wake_at, o.crashes
         from grctl.runs o
         where o.wf_type = t.wf_type and o.wake_at <= grctl.now() and (o.crashes < 3 or $4)
+            -- What was claimed lately is dead in the index, and cannot be removed while anybody
+            -- holds an older snapshot: begin behind it.
+            and o.wake_at >= coalesce($5::timestamptz, '-infinity')
         order by o.wake_at
         limit $3
         for no key update skip locked
@@ -30,7 +33,7 @@ found as materialized (
 due as (
     -- A step that was running at three crashes is a suspect. Suspects run one at a time in a
     -- worker, so that the next crash tells which of them it was (see release_worker).
-    select f.run_id, f.status
+    select f.run_id, f.status, f.wake_at
     from (
         select s.*, row_number() over (partition by s.suspect order by s.wake_at) as n
         from found s
@@ -55,12 +58,12 @@ set owner = $1,
 from due
 where r.run_id = due.run_id
 returning
-    r.run_id, r.wf_id, r.wf_type, r.epoch, due.status as was, r.cause,
+    r.run_id, r.wf_id, r.wf_type, r.epoch, due.status as was, due.wake_at as was_due, r.cause,
     r.step_no, r.step_name, r.step_attempt, r.step_seq, r.next_seq, r.crashes,
     r.inbox_head, r.wait_step, r.input, r.created_at,
     extract(epoch from r.deadline_at - grctl.now())::float8 as seconds_left,
     r.cancel_requested_at is not null as cancel_requested, r.cancel_reason,
-    r.parent_run_id, r.parent_step, grctl.now() as now,
+    r.parent_run_id, r.parent_step, r.trace, grctl.now() as now,
     (select p.wf_id from grctl.runs p where p.run_id = r.parent_run_id) as parent_wf_id,
     (select p.wf_type from grctl.runs p where p.run_id = r.parent_run_id) as parent_wf_type
 
@@ -68,7 +71,13 @@ returning
 -- Seconds until the earliest run of these types is due (null if none will be by itself), and
 -- whether something else is to be done that a notification may have failed to say.
 select extract(epoch from min(r.wake_at) - grctl.now())::float8 as seconds,
-    exists (select from grctl.queries q where q.wf_type = any($1::text[]) and q.taken_at is null) as queries,
+    exists (
+        select
+        from grctl.queries q
+        where q.wf_type = any($1::text[]) and q.answer is null and q.error is null
+            and (q.taken_at is null or q.taken_at < grctl.now() - interval '5 seconds')
+            and q.expires_at > grctl.now()
+    ) as queries,
     exists (select from grctl.closings) as closings
 from unnest($1::text[]) as t(wf_type)
 cross join lateral (
@@ -85,10 +94,12 @@ select grctl.release_runs($1::bigint, $2::uuid[], $3::integer[])
 -- name: fail
 select grctl.fail_run($1::bigint, $2::uuid, $3::integer, $4::json)
 
--- name: requested_cancels
-select run_id
+-- name: overlooked
+-- Of a worker's runs, what it may not have been told: a cancel that was asked for, and a claim
+-- whose answer was lost (what it does hold is $2).
+select run_id, epoch, run_id <> all($2::uuid[]) as is_unheld
 from grctl.runs
-where owner = $1 and cancel_requested_at is not null
+where owner = $1 and (cancel_requested_at is not null or run_id <> all($2::uuid[]))
 
 -- name: cancel
 select grctl.cancel_run($1::uuid, $2::text)
@@ -103,12 +114,14 @@ select grctl.close_child()
 select grctl.retry_run($1::uuid)
 
 -- name: outcomes
--- Of these runs, those that have ended. One that continued as new has its outcome from the last
--- run of its chain: `successor` is where to look.
-select r.run_id, r.status, r.result, r.error, r.step_name,
+-- Of these runs, those that have ended, and those that are not there (no status): deleted, if they
+-- ever were. One that continued as new has its outcome from the last run of its chain: `successor`
+-- is where to look.
+select g.run_id, r.status, r.result, r.error, r.step_name,
     case when r.status = 'continued' then grctl.last_run(r.run_id) end as successor
-from grctl.runs r
-where r.run_id = any($1::uuid[]) and r.ended_at is not null
+from unnest($1::uuid[]) as g(run_id)
+left join grctl.runs r on r.run_id = g.run_id
+where r.run_id is null or r.ended_at is not null
 
 -- name: last
 select grctl.last_run($1)

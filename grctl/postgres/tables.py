@@ -51,6 +51,7 @@ def metadata_for(schema: str) -> MetaData:
     _define_history(metadata)
     _define_workers(metadata)
     _define_questions(metadata)
+    _define_audit(metadata)
     return metadata
 
 
@@ -99,6 +100,7 @@ def _define_runs(metadata: MetaData) -> None:
         Column("input", JSON),
         Column("result", JSON),
         Column("error", JSON),
+        Column("trace", Text),
     )
     c = runs.c
     Index("runs_open", c.wf_id, unique=True, postgresql_where=text("ended_at is null"))
@@ -106,6 +108,7 @@ def _define_runs(metadata: MetaData) -> None:
     Index("runs_due", c.wf_type, c.wake_at, postgresql_where=text("wake_at is not null"))
     Index("runs_owner", c.owner, postgresql_where=text("owner is not null"))
     Index("runs_parent", c.parent_run_id, postgresql_where=text("parent_run_id is not null"))
+    Index("runs_failed", c.run_id, postgresql_where=text("error is not null"))
 
 
 def _define_history(metadata: MetaData) -> None:
@@ -183,6 +186,13 @@ def _define_workers(metadata: MetaData) -> None:
         _key("slot", SmallInteger),
         _required("last_batch", BigInteger),
     )
+    Table(
+        "chores",
+        metadata,
+        _key("name", Text),
+        _required("due_at", _TIME),
+        Column("resume_after", Uuid),
+    )
     Table("closings", metadata, _key("run_id", Uuid), _required("policy", Text))
 
 
@@ -212,4 +222,25 @@ def _define_questions(metadata: MetaData) -> None:
         Column("error", JSON),
         prefixes=["UNLOGGED"],
     )
-    Index("queries_open", queries.c.wf_type, postgresql_where=text("taken_at is null"))
+    Index(
+        "queries_open",
+        queries.c.wf_type,
+        postgresql_where=text("answer is null and error is null"),
+    )
+
+
+def _define_audit(metadata: MetaData) -> None:
+    audit = Table(
+        "audit",
+        metadata,
+        Column("audit_no", BigInteger, primary_key=True),
+        _required("at", _TIME),
+        _required("actor", Text),
+        Column("peer", Text),
+        _required("action", Text),
+        Column("run_id", Uuid),
+        _required("wf_id", Text),
+        Column("details", JSON),
+        Column("outcome", Text),
+    )
+    Index("audit_run", audit.c.run_id)

@@ -12,6 +12,7 @@ import asyncpg
 from sqlalchemy import Select, and_, func, select
 from sqlalchemy.dialects.postgresql import asyncpg as postgresql
 
+from grctl.ids import first_run_id
 from grctl.models.run import RunStatus
 from grctl.postgres.database import Database
 from grctl.postgres.tables import metadata_for, runs_table, workers_table
@@ -77,15 +78,10 @@ def _runs(schema: str, wanted: RunFilter) -> Select[Any]:
         statuses = [status.value for status in wanted.statuses]
         statement = statement.where(runs.c.status.in_(statuses))
     if wanted.since is not None:
-        first = _first_run_id(wanted.since - CLOCK_SLACK)
+        first = first_run_id(wanted.since - CLOCK_SLACK)
         statement = statement.where(runs.c.created_at >= wanted.since, runs.c.run_id >= first)
     if wanted.id_prefix is not None:
         statement = statement.where(runs.c.wf_id.startswith(wanted.id_prefix, autoescape=True))
     if wanted.before is not None:
         statement = statement.where(runs.c.run_id < wanted.before)
     return statement
-
-
-def _first_run_id(moment: datetime) -> UUID:
-    """The least id that a run made at that moment could have: it bounds the scan of the key."""
-    return UUID(int=max(0, int(moment.timestamp() * 1000)) << 80)

@@ -8,6 +8,7 @@ a good part of them is free, so that claims are few and large.
 from __future__ import annotations
 
 import asyncio
+from datetime import datetime, timedelta
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
 __all__ = ["Claims"]
 
 MOST_AT_ONCE = 1000
+
+BEHIND = timedelta(seconds=1)
+"""How far behind the last due time that was claimed a claim begins: transactions that commit late
+have due times of their beginning."""
 
 LEFT_BEHIND_SECONDS = 0.1
 """When to look again for what is due and was not to be had: locked by another, or a suspect."""
@@ -38,6 +43,10 @@ class Claims:
         self._due_at = monotonic()
         self._backlog = False
         self._poll_at = 0.0
+        self._since: datetime | None = None
+        self._whole_at = 0.0
+        self.is_in_doubt = False
+        """Whether a claim had no answer: it may have been done, even later than the next one."""
 
     def call(self) -> None:
         """There may be something to claim, or room for it."""
@@ -108,12 +117,37 @@ class Claims:
 
     async def _claim(self, most: int) -> Sequence[Any]:
         database = self._worker.database
-        return await database.patiently(
-            "claiming",
-            lambda: database.fetch(
-                "runs", "claim", self._worker_no, self._types, most, not self._worker.has_suspect
-            ),
-        )
+        since = self._begin_at()
+
+        async def attempt() -> Sequence[Any]:
+            try:
+                return await database.fetch(
+                    "runs",
+                    "claim",
+                    self._worker_no,
+                    self._types,
+                    most,
+                    not self._worker.has_suspect,
+                    since,
+                )
+            except Exception:
+                self.is_in_doubt = True
+                raise
+
+        rows = await database.patiently("claiming", attempt)
+        if rows:
+            self._since = max(row["was_due"] for row in rows) - BEHIND
+        return rows
+
+    def _begin_at(self) -> datetime | None:
+        """From which due time on to look. The whole backlog once in ``poll_seconds``, and whenever
+        a timer is due: what others had locked, or committed late, lies behind.
+        """
+        now = monotonic()
+        if now >= self._whole_at or (now >= self._due_at and not self._backlog):
+            self._whole_at = now + self._worker.database.settings.poll_seconds
+            return None
+        return self._since
 
     async def _prepare(self, rows: Sequence[Any]) -> None:
         """Read what a claimed run needs besides its row, and set them going."""
@@ -129,6 +163,8 @@ class Claims:
         if waiting:
             await self._worker.holdings.load_messages(waiting)
         self._worker.clock.set(rows[0]["now"])
+        if self._worker.metrics is not None:
+            self._worker.metrics.claimed(rows)
         for run in runs.values():
             self._worker.execute(run)
 

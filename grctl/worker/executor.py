@@ -27,7 +27,7 @@ from grctl.postgres.journal import RecordRefusedError
 from grctl.worker.branches import BranchTask
 from grctl.worker.context import Context, Relatives, RunView
 from grctl.worker.run import HeldRun, run_after
-from grctl.worker.run_logger import RunLogger
+from grctl.worker.run_logger import RunLogger, bind, ids_of
 from grctl.worker.scope import Scope, recorded_as, wait_for
 from grctl.worker.steps import StepCall, call_for
 from grctl.worker.store import Store
@@ -35,6 +35,8 @@ from grctl.workflow.handler import DEFAULT_STEP_TIMEOUT, Handler, HandlerKind
 from grctl.workflow.workflow import Workflow
 
 if TYPE_CHECKING:
+    from opentelemetry.trace import Span
+
     from grctl.worker.worker import Worker
 
 __all__ = ["Executor", "Interrupt"]
@@ -88,6 +90,7 @@ class Executor:
         )
         self.began = monotonic()
         self.is_abandoned = False
+        self.span: Span | None = None
         self.is_suspect = run.crashes >= SUSPECT_AFTER_CRASHES
         run.on_lost = self._lost
         self._codec = worker.codec
@@ -102,8 +105,10 @@ class Executor:
 
     async def execute(self) -> None:
         """Step after step. Ends when the run is parked, ended, lost or given back."""
+        bind(self.run)
+        one_step = self._one_step if self.worker.tracing is None else self._traced_step
         try:
-            while await self._one_step():
+            while await one_step():
                 if self.worker.is_stopping:
                     await self.worker.holdings.give_back(self.run)
                     break
@@ -117,14 +122,7 @@ class Executor:
     @property
     def ids(self) -> dict[str, Any]:
         """What every log line about this run carries."""
-        run = self.run
-        return {
-            "run_id": str(run.run_id),
-            "wf_id": run.wf_id,
-            "wf_type": run.wf_type,
-            "step": run.step_name,
-            "epoch": run.epoch,
-        }
+        return ids_of(self.run)
 
     def interrupt(self, why: Interrupt) -> None:
         """Stop the step that runs, if one does; the first reason stands."""
@@ -147,6 +145,19 @@ class Executor:
         scope = self.run.scope
         if scope is not None and not scope.is_closed:
             self.run.record(CANCEL_RECEIVED)  # once it is committed, the step's code sees it
+
+    async def _traced_step(self) -> bool:
+        """``_one_step`` in a span. It ends when the step's end is committed; of a step that is cut
+        off before, whoever goes on with it tells.
+        """
+        tracing = self.worker.tracing
+        assert tracing is not None
+        self.span, token = tracing.begin_step(self.run, is_replayed=bool(self.run.recorded))
+        try:
+            return await self._one_step()
+        finally:
+            self.span = None
+            tracing.leave(token)
 
     async def _one_step(self) -> bool:
         """Execute what the run is awake for. Whether the worker goes on with the run."""
@@ -179,6 +190,7 @@ class Executor:
         scope = Scope(run, self._codec, run.recorded, run.step_attempt)
         self.step_time_left = (handler.timeout or DEFAULT_STEP_TIMEOUT).total_seconds()
         run.scope = scope
+        scope.tracing = self.worker.tracing
         if run.cancel_requested and not scope.has_cancel_received:
             run.record(CANCEL_RECEIVED)
         self.task.branch = scope.root
@@ -307,6 +319,8 @@ class Executor:
     def _raised(self, handler: Handler, error: BaseException) -> _End:
         """An uncaught exception: the step's retry policy decides, then it fails the run."""
         run = self.run
+        if self.worker.tracing is not None and self.span is not None:
+            self.worker.tracing.step_raised(self.span, error)
         policy = handler.retry_policy
         if policy is not None and not isinstance(
             error, NonDeterminismError | asyncio.CancelledError
@@ -382,6 +396,10 @@ class Executor:
             self._store.landed()
         else:
             self._store.drop_writes()
+        if self.worker.tracing is not None and self.span is not None:
+            self.worker.tracing.end_step(self.span, run, end.kind)
+            if transition.go in ("end", "stop") and answer.verdict not in ("kept", "lost"):
+                self.worker.tracing.end_run(run, transition.status)
         if answer.verdict != "kept":
             self._note_timer(transition)
             return False

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from uuid import UUID
 
+from grctl.log import get_logger
 from grctl.postgres.database import Database
 from grctl.worker.run import HeldRun, Message
 
 __all__ = ["Holdings"]
+
+log = get_logger("grctl.worker")
 
 
 class Holdings:
@@ -17,22 +21,25 @@ class Holdings:
         self._database = database
         self._worker_no = worker_no
 
-    async def requested_cancels(self) -> list[UUID]:
-        """Which of the runs are to be cancelled."""
+    async def overlooked(self, held: Collection[UUID]) -> list[UUID]:
+        """Which of ``held`` are to be cancelled.
+
+        And what is ours in the table but not held (the answer to its claim was lost) is made due
+        for others.
+        """
         rows = await self._database.patiently(
             "looking for cancels",
-            lambda: self._database.fetch("runs", "requested_cancels", self._worker_no),
+            lambda: self._database.fetch("runs", "overlooked", self._worker_no, list(held)),
         )
-        return [row["run_id"] for row in rows]
+        unheld = [row for row in rows if row["is_unheld"]]
+        if unheld:
+            log.warning("claimed runs given back", runs=[str(row["run_id"]) for row in unheld[:10]])
+            await self._release([row["run_id"] for row in unheld], [row["epoch"] for row in unheld])
+        return [row["run_id"] for row in rows if not row["is_unheld"]]
 
     async def give_back(self, run: HeldRun) -> None:
         """Make a held run due for others."""
-        await self._database.patiently(
-            "giving a run back",
-            lambda: self._database.fetch(
-                "runs", "release", self._worker_no, [run.run_id], [run.epoch]
-            ),
-        )
+        await self._release([run.run_id], [run.epoch])
 
     async def fail(self, run: HeldRun, error: str) -> None:
         """End a held run whose end cannot be recorded by the journal."""
@@ -57,6 +64,12 @@ class Holdings:
             run.message = Message(
                 row["no"], row["kind"], row["name"], row["payload"], row["message_id"]
             )
+
+    async def _release(self, run_ids: list[UUID], epochs: list[int]) -> None:
+        await self._database.patiently(
+            "giving a run back",
+            lambda: self._database.fetch("runs", "release", self._worker_no, run_ids, epochs),
+        )
 
     async def load_store(self, run_id: UUID) -> dict[str, str]:
         """A run's store, as JSON texts."""

@@ -20,6 +20,7 @@ import asyncpg
 
 from grctl.log import get_logger
 from grctl.postgres.database import Database, is_passing
+from grctl.telemetry.metrics import Metrics
 
 __all__ = ["LeaseKeeper"]
 
@@ -35,7 +36,12 @@ class LeaseKeeper:
     """Renews one worker's lease until stopped; calls ``on_lost`` in the main loop if it is gone."""
 
     def __init__(
-        self, database: Database, worker_no: int, worker_id: str, on_lost: Callable[[], None]
+        self,
+        database: Database,
+        worker_no: int,
+        worker_id: str,
+        on_lost: Callable[[], None],
+        metrics: Metrics | None = None,
     ) -> None:
         self._database = database
         self._worker_no = worker_no
@@ -44,9 +50,26 @@ class LeaseKeeper:
         self._main = asyncio.get_running_loop()
         self._main_thread = threading.get_ident()
         self._answered = monotonic()
+        self._renewed = monotonic()
+        self._metrics = metrics or Metrics()
         self._warned_at = 0.0
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="grctl lease", daemon=True)
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the thread runs; without it the lease runs out."""
+        return self._thread.is_alive()
+
+    @property
+    def seconds_left(self) -> float:
+        """How long the lease lasts without another renewal; negative once it is over."""
+        return self._renewed + self._database.settings.lease_seconds - monotonic()
+
+    @property
+    def loop_silent(self) -> float:
+        """Seconds since the worker's event loop gave its last sign of life."""
+        return monotonic() - self._answered
 
     def start(self) -> None:
         """Begin to renew."""
@@ -92,12 +115,15 @@ class LeaseKeeper:
     async def _renew(self, connection: asyncpg.Connection[Any], every: float) -> bool:
         """One renewal, and a look at the others. False if the lease is lost."""
         sql = self._database.sql
+        asked_at = monotonic()
         renewed = await connection.fetchrow(sql("leases", "renew"), self._worker_no, timeout=every)
         if renewed is None:
             if not self._stopping.is_set():
                 log.error("lease lost", worker=self._worker_id)
+                self._metrics.leases_lost += 1
                 self._call_main(self._on_lost)
             return False
+        self._renewed = asked_at
         if not renewed["others_lost"]:
             return True
         for lost in await connection.fetch(sql("leases", "take_over"), timeout=every * 3):
@@ -107,6 +133,8 @@ class LeaseKeeper:
                 lost=lost["lost_id"],
                 runs_taken_over=lost["freed"],
             )
+            self._metrics.workers_taken_over += 1
+            self._metrics.runs_taken_over += lost["freed"]
         return True
 
     def _ping(self) -> None:
@@ -121,6 +149,7 @@ class LeaseKeeper:
             os._exit(STALLED_EXIT_CODE)
         if self._warned_at < self._answered:
             self._warned_at = monotonic()
+            self._metrics.stalls += 1
             frame = sys._current_frames().get(self._main_thread)  # noqa: SLF001 - documented for this
             stack = "".join(traceback.format_stack(frame)) if frame else "unknown"
             log.warning(

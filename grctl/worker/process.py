@@ -16,15 +16,17 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from types import FrameType
 from typing import Literal
 from urllib.parse import urlsplit
 
-from grctl import __version__
 from grctl.client.connection import Connection
 from grctl.errors import ConfigurationError, GrctlError
 from grctl.log import get_logger
 from grctl.settings import Settings
+from grctl.telemetry import Metrics, sdk
+from grctl.version import __version__
 from grctl.worker.worker import STOP_GRACE_SECONDS, Worker
 from grctl.workflow.workflow import Workflow
 
@@ -150,6 +152,7 @@ def end_process(code: int) -> None:
     sys.stderr.flush()
     if code == CRASHED:
         os._exit(code)
+    sdk.shut_down()
     if left := _threads_left():
         log.warning("tasks left in threads", threads=left)
         os._exit(code)
@@ -168,11 +171,25 @@ async def _serve(workflows: Sequence[Workflow], settings: Settings, stopping: _S
 
 async def _work(workflows: Sequence[Workflow], settings: Settings, stopping: _Stopping) -> None:
     _say_what_starts(workflows, settings)
+    sdk.set_up(settings)
+    metrics = None if settings.metrics_port is None else Metrics()
     async with await Connection.connect(settings=settings) as connection:
-        worker = Worker(workflows, connection)
-        stopping.concerns(worker)
-        _spare_the_collector()
-        await worker.start()
+        worker = Worker(workflows, connection, metrics=metrics)
+        with _endpoint(worker):
+            stopping.concerns(worker)
+            _spare_the_collector()
+            await worker.start()
+
+
+def _endpoint(worker: Worker) -> AbstractContextManager[object]:
+    settings, metrics = worker.settings, worker.metrics
+    if settings.metrics_port is None or metrics is None:
+        return nullcontext()
+    from grctl.telemetry.endpoint import Endpoint  # noqa: PLC0415 - an extra
+
+    return Endpoint(
+        settings.metrics_host, settings.metrics_port, worker.database, metrics, worker.vitals
+    )
 
 
 def _spare_the_collector() -> None:

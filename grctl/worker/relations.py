@@ -92,6 +92,7 @@ async def start_child(branch: Branch, key: str, child: ChildStart, epoch: int) -
             "parent_epoch": epoch,
             "parent_step": child.on_completed,
             "policy": child.policy,
+            "trace": None if scope.tracing is None else scope.tracing.traceparent(),
         },
     )
     answer = await wait_for(commit, scope)

@@ -53,6 +53,7 @@ class HeldRun:
         self.parent_wf_id: str | None = row["parent_wf_id"]
         self.parent_wf_type: str | None = row["parent_wf_type"]
         self.parent_step: str | None = row["parent_step"]
+        self.trace: str | None = row["trace"]
         self.step_name = ""
         self.message: Message | None = None
         self.recorded: list[Row] = []

@@ -17,7 +17,7 @@ import contextvars
 import functools
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 from weakref import WeakSet
 
 from grctl.engine.codec import Codec, same_json
@@ -27,6 +27,9 @@ from grctl.engine.rows import Row
 from grctl.log import get_logger
 from grctl.postgres.batch import Answer, Commit
 from grctl.worker.branches import running
+
+if TYPE_CHECKING:
+    from grctl.telemetry.tracing import Tracing
 
 __all__ = ["CANCEL_ASKED", "Scope", "ScopeRun", "Turn", "recorded_as", "settle", "wait_for"]
 
@@ -123,6 +126,7 @@ class Scope:
         self.sleepers = 0
         self.bodies = 0
         self.cancel_requested = asyncio.Event()
+        self.tracing: Tracing | None = None
         self.active: dict[str, ActiveCall] = {}
         """Task bodies that run, by key; the watch notes the starts of those that take long."""
         self._loop = asyncio.get_running_loop()

@@ -252,8 +252,7 @@ class _Call:
                     error = unrecordable.error
             delay_ms = next_delay_ms(self.spec.policy, error, self.attempt, random.random())  # noqa: S311 - jitter
             if delay_ms is None:
-                await self._failed(error, began)
-                raise error
+                raise await self._failed(error, began)
             await self._attempt_failed(error, delay_ms, began)
             self.attempt += 1
             await self._pause(delay_ms / 1000, began)
@@ -330,10 +329,17 @@ class _Call:
         returns = self.spec.returns
         return result if is_plain(result, returns) else codec.decode(body, returns)
 
-    async def _failed(self, error: Exception, began: float) -> None:
-        body = details_to_json(capture(error), self.scope.codec)
+    async def _failed(self, error: Exception, began: float) -> Exception:
+        """What to raise: the error, or what a replay will raise where that is of another class."""
+        details = capture(error)
+        body = details_to_json(details, self.scope.codec)
         await wait_for(self._record("task.failed", body, began), self.scope)
         self._owe()
+        told = restore(details)
+        if type(told) is type(error):
+            return error
+        told.__cause__ = error
+        return told
 
     async def _attempt_failed(self, error: Exception, delay_ms: int, began: float) -> None:
         body = recorded_as(

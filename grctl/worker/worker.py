@@ -9,6 +9,7 @@ begins a new term.
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import os
 import random
@@ -24,6 +25,8 @@ from grctl.errors import LeaseLostError
 from grctl.log import get_logger
 from grctl.postgres.journal import Journal
 from grctl.postgres.migrations import check
+from grctl.telemetry.health import Vitals
+from grctl.telemetry.metrics import Metrics
 from grctl.worker import branches
 from grctl.worker.chores import Chores
 from grctl.worker.claims import Claims
@@ -32,6 +35,7 @@ from grctl.worker.executor import Executor, Interrupt
 from grctl.worker.holdings import Holdings
 from grctl.worker.lease import LeaseKeeper
 from grctl.worker.registration import by_type, name_for
+from grctl.worker.retention import Retention
 from grctl.worker.run import HeldRun
 from grctl.worker.signals import Signals
 from grctl.worker.watch import Watch
@@ -51,7 +55,7 @@ class Worker:
     ``connection`` is an open ``Connection``; its settings hold for the worker too.
     ``workflow_logger`` is where ``ctx.logger`` writes (default: the logger ``grctl.workflow``).
     ``concurrency`` is how many runs are in flight at most (default: the setting, 500).
-    ``codec`` adds types to what can be recorded.
+    ``codec`` adds types to what can be recorded. ``metrics`` counts what it does (default: nobody).
 
     ValueError for no workflow, two of one type, or one without a start handler.
     """
@@ -64,6 +68,7 @@ class Worker:
         concurrency: int | None = None,
         codec: Codec | None = None,
         name: str | None = None,
+        metrics: Metrics | None = None,
     ) -> None:
         self.workflows = by_type(workflows)
         self.database = connection.database
@@ -76,6 +81,8 @@ class Worker:
         self.workflow_logger = workflow_logger or logging.getLogger("grctl.workflow")
         self.worker_name = name or self.settings.worker_name or name_for(self.workflows)
         self.worker_id = f"{self.worker_name}.{uuid4().hex[:8]}@{socket.gethostname()}"
+        self.metrics = metrics
+        self.tracing = connection.tracing
         self.fraction = random.random
         self.executors: dict[UUID, Executor] = {}
         self.has_runs = asyncio.Event()
@@ -84,6 +91,7 @@ class Worker:
         self.journal: Journal
         self.holdings: Holdings
         self._claims: Claims | None = None
+        self._lease: LeaseKeeper | None = None
         self._chores: Chores
         self._crashed: asyncio.Future[Any]
         self._worker_no = 0
@@ -113,6 +121,8 @@ class Worker:
             async with self.database.pool.acquire() as connection:
                 await check(connection, self.database.schema)
                 self.clock = DatabaseClock(await connection.fetchval("select now()"))
+            if self.metrics is not None:
+                self.metrics.now = self.clock.now
             await self._register_types()
             while not self._stopping.is_set():
                 await self._term()
@@ -146,7 +156,10 @@ class Worker:
         self.journal = Journal(self.database, self._worker_no, self._lost)
         self.holdings = Holdings(self.database, self._worker_no)
         self.journal.in_flight = lambda: len(self.executors)
-        lease = LeaseKeeper(self.database, self._worker_no, self.worker_id, self.journal_fence)
+        self.journal.observer = self.metrics
+        lease = self._lease = LeaseKeeper(
+            self.database, self._worker_no, self.worker_id, self.journal_fence, self.metrics
+        )
         claims = self._claims = Claims(self, self._worker_no)
         signals = Signals(self)
         self._chores = Chores(self)
@@ -159,6 +172,7 @@ class Worker:
                 signals.run(),
                 Watch(self).run(),
                 self._chores.run(),
+                Retention(self.database, self.worker_id).run(),
                 claims.run(),
             )
         ]
@@ -185,6 +199,7 @@ class Worker:
             for part in background:
                 part.cancel()
             await asyncio.gather(*background, return_exceptions=True)
+            self._lease = None
             await lease.stop()
         if self._stopping.is_set():
             await self._sign_off()
@@ -267,16 +282,42 @@ class Worker:
 
     async def _register_types(self) -> None:
         for workflow in self.workflows.values():
-            await self.database.fetch(
-                "types",
-                "register",
-                workflow.workflow_type,
-                workflow.start_step_name,
+            names = (
                 sorted({workflow.start_step_name or "", *workflow.step_names}),
                 sorted(workflow.event_names),
                 sorted(workflow.query_names),
                 sorted(workflow.update_names),
             )
+            await self.database.patiently(
+                "registering types",
+                functools.partial(
+                    self.database.fetch,
+                    "types",
+                    "register",
+                    workflow.workflow_type,
+                    workflow.start_step_name,
+                    *names,
+                ),
+            )
+
+    def vitals(self) -> Vitals:
+        """How it is just now. May be asked by another thread."""
+        lease = self._lease
+        is_registered = lease is not None and self._ready.is_set() and not self._fenced.is_set()
+        return Vitals(
+            worker_id=self.worker_id,
+            worker_name=self.worker_name,
+            is_registered=is_registered,
+            is_stopping=self.is_stopping,
+            is_lease_kept=lease is None or lease.is_alive or self._fenced.is_set(),
+            lease_left=0.0 if lease is None else max(0.0, lease.seconds_left),
+            loop_silent=0.0 if lease is None else lease.loop_silent,
+            longest_silence=self.settings.max_loop_stall_seconds,
+            held=len(self.executors),
+            sleeping=self.sleeping,
+            concurrency=self.concurrency,
+            records_waiting=0 if lease is None else self.journal.waiting,
+        )
 
     # --- runs ---------------------------------------------------------------------------------
 
@@ -375,10 +416,10 @@ class Worker:
         self._chores.call()
 
     async def poll(self) -> None:
-        """What a missed notification would have told: cancels of runs that are held."""
-        if not self.executors:
+        """What a missed notification or a lost answer would have told: cancels, and claims."""
+        if not self.executors and not (self._claims and self._claims.is_in_doubt):
             return
-        for run_id in await self.holdings.requested_cancels():
+        for run_id in await self.holdings.overlooked(self.executors.keys()):
             executor = self.executors.get(run_id)
             if executor is not None:
                 executor.request_cancel()

@@ -36,49 +36,50 @@ as $$
 $$;
 
 
--- Starts runs: all new ones in one insert. A start sent again (same run_id) is answered as the
--- first was, so that a client may repeat it after a lost connection.
-create function grctl.start_runs(
-    p_run uuid[], p_wf_id text[], p_wf_type text[], p_input text[], p_timeout_ms bigint[],
-    p_parent uuid[], p_parent_step text[], p_policy text[]
-) returns table (started_run uuid, answer text)
+-- A run to be started.
+create type grctl.new_run as (
+    run_id      uuid,
+    wf_id       text,
+    wf_type     text,
+    input       json,
+    timeout_ms  bigint,
+    parent      uuid,
+    parent_step text,
+    policy      text,
+    trace       text
+);
+
+
+-- Starts runs: all new ones in one insert. Answers which were refused, and why. A start sent again
+-- (same run_id) is answered as the first was, so that a client may repeat it after a lost connection.
+create function grctl.start_runs(p_new grctl.new_run[]) returns table (refused uuid, why text)
 language plpgsql
 as $$
+declare
+    v_started integer;
 begin
-    return query
-    with item as (
-        select *
-        from unnest(p_run, p_wf_id, p_wf_type, p_input, p_timeout_ms, p_parent, p_parent_step, p_policy)
-            as i(run_id, wf_id, wf_type, input, timeout_ms, parent, parent_step, policy)
-    ),
-    put as (
-        insert into grctl.runs (
-            run_id, wf_id, wf_type, status, wake_at, input, deadline_at,
-            parent_run_id, parent_step, parent_close_policy)
-        select
-            i.run_id, i.wf_id, i.wf_type, 'scheduled', grctl.now(), i.input::json,
-            grctl.now() + i.timeout_ms * interval '1 millisecond',
-            i.parent, i.parent_step, i.policy
-        from item i
-        join grctl.workflow_types w on w.wf_type = i.wf_type
-        order by i.run_id
-        on conflict do nothing
-        returning run_id
-    )
-    select i.run_id,
-        case
-            when p.run_id is not null then 'started'
-            when r.run_id is not null then 'started'
-            when w.wf_type is null then 'unregistered'
-            else 'running'
-        end
-    from item i
-    left join put p on p.run_id = i.run_id
-    left join grctl.runs r on r.run_id = i.run_id
-    left join grctl.workflow_types w on w.wf_type = i.wf_type;
+    insert into grctl.runs (
+        run_id, wf_id, wf_type, status, wake_at, input, deadline_at,
+        parent_run_id, parent_step, parent_close_policy, trace)
+    select
+        n.run_id, n.wf_id, n.wf_type, 'scheduled', grctl.now(), n.input,
+        grctl.now() + n.timeout_ms * interval '1 millisecond',
+        n.parent, n.parent_step, n.policy, n.trace
+    from unnest(p_new) as n
+    join grctl.workflow_types w on w.wf_type = n.wf_type
+    order by n.run_id
+    on conflict do nothing;
+    get diagnostics v_started = row_count;
+    if v_started < cardinality(p_new) then
+        return query
+        select n.run_id, case when w.wf_type is null then 'unregistered' else 'running' end
+        from unnest(p_new) as n
+        left join grctl.workflow_types w on w.wf_type = n.wf_type
+        where not exists (select from grctl.runs r where r.run_id = n.run_id);
+    end if;
 
     -- A needless wake does no harm.
-    perform grctl.notify_types(p_wf_type);
+    perform grctl.notify_types((select array_agg(n.wf_type) from unnest(p_new) as n));
 end;
 $$;
 
@@ -187,18 +188,27 @@ $$;
 create function grctl.after_end(p_ended uuid[]) returns void
 language plpgsql
 as $$
+declare
+    v_told boolean;
+    v_continued boolean;
 begin
-    perform grctl.deliver(
-        array_agg(r.parent_run_id), array_agg('child'::text), array_agg(r.parent_step),
-        array_agg(json_build_object(
-            'run_id', r.run_id, 'wf_id', r.wf_id, 'wf_type', r.wf_type, 'status', r.status,
-            'result', r.result, 'error', r.error)::text),
-        array_agg(r.run_id))
+    select bool_or(r.parent_step is not null), bool_or(r.status = 'continued')
+    into v_told, v_continued
     from grctl.runs r
-    where r.run_id = any(p_ended) and r.parent_step is not null and r.status <> 'continued'
-    having count(*) > 0;
+    where r.run_id = any(p_ended);
 
-    if exists (select from grctl.runs r where r.run_id = any(p_ended) and r.status = 'continued') then
+    if v_told then
+        perform grctl.deliver(
+            array_agg(r.parent_run_id), array_agg('child'::text), array_agg(r.parent_step),
+            array_agg(json_build_object(
+                'run_id', r.run_id, 'wf_id', r.wf_id, 'wf_type', r.wf_type, 'status', r.status,
+                'result', r.result, 'error', r.error)::text),
+            array_agg(r.run_id))
+        from grctl.runs r
+        where r.run_id = any(p_ended) and r.parent_step is not null and r.status <> 'continued'
+        having count(*) > 0;
+    end if;
+    if v_continued then
         perform grctl.hand_over(p_ended);
     end if;
 
@@ -217,30 +227,65 @@ end;
 $$;
 
 
+-- What a batch carries: a row of history, the end of a step, a key of the store (null deletes it).
+create type grctl.batch_event as (
+    run_id       uuid,
+    epoch        integer,
+    seq          integer,
+    step_no      integer,
+    step_attempt integer,
+    kind         text,
+    op           text,
+    name         text,
+    place        integer,
+    attempt      integer,
+    micros       bigint,
+    input        json,
+    body         json
+);
+
+create type grctl.batch_end as (
+    run_id    uuid,
+    epoch     integer,
+    next_seq  integer,
+    go        text,
+    status    text,
+    step_name text,
+    attempt   integer,
+    delay_ms  bigint,
+    wait_step text,
+    read      integer,
+    result    json,
+    error     json
+);
+
+create type grctl.batch_write as (
+    run_id uuid,
+    key    text,
+    value  json
+);
+
+
 -- A worker's batch: everything its runs have to record, in one transaction and one round trip.
+-- Starts (children, continued runs), messages to other runs and answers to updates are rarer, and
+-- come as JSON.
 --
---   e_*  history rows        t_*  transitions (a step's end)      s_*  store writes (null deletes)
---   p_starts, p_messages, p_answers   children and continued runs, messages to other runs, answers
---            to updates: rare, so in JSON
---
--- Answers: one row a transition, and one for each run whose rows were refused:
+-- Answers, for a run whose step ended or whose rows were refused; none: parked or ended, as asked.
 --   kept    the worker goes on with the run, for the reason in `why`
---   gone    the run is parked or ended, and no longer the worker's
 --   lost    it was not the worker's any more: nothing of it was written
---   refused a start or message was not possible; `why` says the reason, `item` the row of e_*
+--   refused a start or message was not possible; `why` says the reason, `item` the place in p_events
 --   fenced  (alone) the worker was declared dead: nothing at all was written
 create function grctl.commit_batch(
     p_worker bigint, p_slot integer, p_batch bigint,
-    e_run uuid[], e_epoch integer[], e_seq integer[], e_step integer[], e_step_attempt integer[],
-    e_kind text[], e_op text[], e_name text[], e_place integer[], e_attempt integer[],
-    e_micros bigint[], e_input text[], e_body text[],
-    t_run uuid[], t_epoch integer[], t_seq integer[], t_go text[], t_status text[],
-    t_step_name text[], t_attempt integer[], t_delay_ms bigint[], t_wait_step text[],
-    t_read integer[], t_result text[], t_error text[],
-    s_run uuid[], s_key text[], s_value text[],
+    p_events grctl.batch_event[], p_ends grctl.batch_end[], p_writes grctl.batch_write[],
     p_touched uuid[], p_starts json, p_messages json, p_answers json
 ) returns table (run uuid, verdict text, why text, item integer)
 language plpgsql
+-- Whatever the statistics say: every table is entered by an index, in the order of the batch. The
+-- order of the locks needs that; and a plan that was made while the tables were small lives on.
+set enable_seqscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
 as $$
 #variable_conflict use_column
 declare
@@ -264,26 +309,25 @@ begin
         else
             -- Sent again after a lost answer: what it did is in the rows.
             return query
-            select t.run,
-                case when r.run_id is null then 'gone' else 'kept' end, r.cause, null::integer
-            from unnest(t_run, t_epoch) as t(run, epoch)
-            left join grctl.runs r on r.run_id = t.run and r.epoch = t.epoch and r.owner = p_worker;
+            select r.run_id, 'kept', r.cause, null::integer
+            from unnest(p_ends) as t
+            join grctl.runs r on r.run_id = t.run_id and r.epoch = t.epoch and r.owner = p_worker;
             return query
-            select e.run_id, 'refused', e.body ->> 'refused', i.n::integer
-            from unnest(e_run, e_seq) with ordinality as i(run, seq, n)
-            join grctl.events e on e.run_id = i.run and e.seq = i.seq
+            select e.run_id, 'refused', e.body ->> 'refused', i.ordinality::integer
+            from unnest(p_events) with ordinality as i
+            join grctl.events e on e.run_id = i.run_id and e.seq = i.seq
             where e.kind in ('child.refused', 'message.refused', 'parent.refused');
         end if;
         return;
     end if;
 
-    -- 2. All row locks first, in one order: against deadlock, and so that what follows reads
-    -- rows that nobody else can change (a cancel or a message comes before this, or after it).
-    if cardinality(t_run) > 0 or p_messages is not null then
+    -- 2. Where runs of others are touched, all row locks first, in one order: against deadlock, and
+    -- so that what follows reads rows that nobody else can change.
+    if cardinality(p_touched) > 0 or p_messages is not null then
         perform
         from grctl.runs r
         where r.run_id in (
-            select unnest(t_run)
+            select t.run_id from unnest(p_ends) as t
             union
             select unnest(p_touched)
             union
@@ -299,22 +343,21 @@ begin
         with s as (
             select * from json_to_recordset(p_starts) as s(
                 item integer, run_id uuid, wf_id text, wf_type text, input text, timeout_ms bigint,
-                parent uuid, parent_epoch integer, parent_step text, policy text)
+                parent uuid, parent_epoch integer, parent_step text, policy text, trace text)
             where item is not null
                 and exists (select from grctl.runs p where p.run_id = s.parent and p.epoch = s.parent_epoch)
         ),
         refused as (
-            select s.item, a.answer
-            from (select
-                    array_agg(run_id) r, array_agg(wf_id) i, array_agg(wf_type) t, array_agg(input) n,
-                    array_agg(timeout_ms) m, array_agg(parent) p, array_agg(parent_step) ps,
-                    array_agg(policy) c
+            select s.item, a.why
+            from (
+                select array_agg(row(
+                    s.run_id, s.wf_id, s.wf_type, s.input::json, s.timeout_ms, s.parent, s.parent_step,
+                    s.policy, s.trace)::grctl.new_run) as runs
                 from s) as g
-            cross join lateral grctl.start_runs(g.r, g.i, g.t, g.n, g.m, g.p, g.ps, g.c) as a
-            join s on s.run_id = a.started_run
-            where a.answer <> 'started'
+            cross join lateral grctl.start_runs(g.runs) as a
+            join s on s.run_id = a.refused
         )
-        select v_refused || array_agg(refused.item), v_reasons || array_agg(refused.answer)
+        select v_refused || array_agg(refused.item), v_reasons || array_agg(refused.why)
         into v_refused, v_reasons
         from refused
         having count(*) > 0;
@@ -365,18 +408,14 @@ begin
         batch, epoch, worker_no, input, body)
     select
         e.run_id, e.seq, e.step_no, e.step_attempt, e.kind, e.op, e.name, e.place, e.attempt,
-        e.micros, p_batch, e.epoch, p_worker, e.input::json, e.body::json
-    from unnest(
-        e_run, e_epoch, e_seq, e_step, e_step_attempt, e_kind, e_op, e_name, e_place, e_attempt,
-        e_micros, e_input, e_body) as e(
-        run_id, epoch, seq, step_no, step_attempt, kind, op, name, place, attempt,
-        micros, input, body)
+        e.micros, p_batch, e.epoch, p_worker, e.input, e.body
+    from unnest(p_events) as e
     join grctl.runs r on r.run_id = e.run_id and r.epoch = e.epoch;
     get diagnostics v_rows = row_count;
-    if v_rows <> cardinality(e_run) then
+    if v_rows <> cardinality(p_events) then
         return query
         select distinct e.run_id, 'lost', null::text, null::integer
-        from unnest(e_run, e_epoch) as e(run_id, epoch)
+        from unnest(p_events) as e
         where not exists (select from grctl.runs r where r.run_id = e.run_id and r.epoch = e.epoch);
     end if;
     if cardinality(v_refused) > 0 then
@@ -384,74 +423,69 @@ begin
         set kind = split_part(v.kind, '.', 1) || '.refused',
             body = json_build_object('refused', f.reason)
         from unnest(v_refused, v_reasons) as f(item, reason)
-        where v.run_id = e_run[f.item] and v.seq = e_seq[f.item];
+        where v.run_id = p_events[f.item].run_id and v.seq = p_events[f.item].seq;
         return query
-        select e_run[f.item], 'refused', f.reason, f.item
+        select p_events[f.item].run_id, 'refused', f.reason, f.item
         from unnest(v_refused, v_reasons) as f(item, reason);
     end if;
-    if cardinality(t_run) = 0 then
+    if cardinality(p_ends) = 0 then
         return;
     end if;
 
     -- 5. The runs' next states. A cancel that came meanwhile takes the directive's place, and a
-    -- wait that has a message already is not parked.
-    with t as (
-        select t.*,
-            r.cancel_requested_at is not null and t.go <> 'stop' as halted,
-            t.go in ('wait', 'rewait') and r.inbox_tail > t.read as unread
-        from unnest(
-            t_run, t_epoch, t_seq, t_go, t_status, t_step_name, t_attempt, t_delay_ms,
-            t_wait_step, t_read, t_result, t_error) as t(
-            run_id, epoch, seq, go, status, step_name, attempt, delay_ms,
-            wait_step, read, result, error)
-        join grctl.runs r on r.run_id = t.run_id and r.epoch = t.epoch and r.owner = p_worker
-    ),
-    n as (
-        select t.*,
-            t.halted or t.unread or t.go = 'step' as stays,
-            t.go in ('end', 'stop') and not t.halted as ends,
-            t.go = 'retry' and not t.halted as again,
-            grctl.now() + t.delay_ms * interval '1 millisecond' as due
-        from t
-    ),
-    done as (
+    -- wait that has a message already is not parked. What is decided on is read from the row that
+    -- is updated, as it is once its lock is had.
+    with done as (
         update grctl.runs r
-        set status = case when n.stays then 'running' else n.status end,
-            cause = case
-                when n.halted then 'cancel'
-                when n.unread then 'event'
-                when n.again or n.ends then r.cause
-                when n.go in ('step', 'delay') then 'step'
-            end,
-            owner = case when n.stays then r.owner end,
-            wake_at = case
-                when n.stays or n.ends then null
-                when n.go = 'rewait' then least(r.wait_until, r.deadline_at)
-                else least(n.due, r.deadline_at)
-            end,
-            wait_until = case n.go when 'wait' then n.due when 'rewait' then r.wait_until end,
-            wait_step = case
-                when n.go = 'wait' then n.wait_step
-                when n.go = 'rewait' or n.again or n.ends then r.wait_step
-            end,
-            -- The last step of an ended run stays what it was: a failed one can be retried.
-            step_no = case when n.again or n.ends then r.step_no else r.step_no + 1 end,
-            step_seq = case when n.again or n.ends then r.step_seq else n.seq end,
-            step_name = case when n.again or n.ends then r.step_name else n.step_name end,
-            step_attempt = case
-                when n.again then n.attempt
-                when n.ends then r.step_attempt
-                else 1
-            end,
-            next_seq = n.seq,
+        set (
+            status, cause, owner, wake_at, wait_until, wait_step, step_no, step_seq, step_name,
+            step_attempt, ended_at, result, error) = (
+            select
+                case when n.stays then 'running' else t.status end,
+                case
+                    when n.halted then 'cancel'
+                    when n.unread then 'event'
+                    when n.again or n.ends then r.cause
+                    when t.go in ('step', 'delay') then 'step'
+                end,
+                case when n.stays then r.owner end,
+                case
+                    when n.stays or n.ends then null
+                    when t.go = 'rewait' then least(r.wait_until, r.deadline_at)
+                    else least(n.due, r.deadline_at)
+                end,
+                case t.go when 'wait' then n.due when 'rewait' then r.wait_until end,
+                case
+                    when t.go = 'wait' then t.wait_step
+                    when t.go = 'rewait' or n.again or n.ends then r.wait_step
+                end,
+                -- The last step of an ended run stays what it was: a failed one can be retried.
+                case when n.again or n.ends then r.step_no else r.step_no + 1 end,
+                case when n.again or n.ends then r.step_seq else t.next_seq end,
+                case when n.again or n.ends then r.step_name else t.step_name end,
+                case when n.again then t.attempt when n.ends then r.step_attempt else 1 end,
+                case when n.ends then grctl.now() end,
+                case when n.ends then t.result end,
+                case when n.ends then t.error end
+            from (
+                select f.*,
+                    f.halted or f.unread or t.go = 'step' as stays,
+                    t.go in ('end', 'stop') and not f.halted as ends,
+                    t.go = 'retry' and not f.halted as again,
+                    grctl.now() + t.delay_ms * interval '1 millisecond' as due
+                from (
+                    select
+                        r.cancel_requested_at is not null and t.go <> 'stop' as halted,
+                        t.go in ('wait', 'rewait') and r.inbox_tail > t.read as unread
+                ) as f
+            ) as n),
+            next_seq = t.next_seq,
             crashes = 0,
-            inbox_head = n.read,
-            ended_at = case when n.ends then grctl.now() end,
-            result = case when n.ends then n.result::json end,
-            error = case when n.ends then n.error::json end
-        from n
-        where r.run_id = n.run_id
-        returning r.run_id, n.stays, n.ends, r.cause
+            inbox_head = t.read
+        from (select * from unnest(p_ends) order by run_id) as t
+        -- `is true`: by their keys, never by the index of owners.
+        where r.run_id = t.run_id and r.epoch = t.epoch and (r.owner = p_worker) is true
+        returning r.run_id, r.owner is not null as stays, r.ended_at is not null as ends, r.cause
     )
     select
         coalesce(array_agg(d.run_id), '{}'),
@@ -462,24 +496,21 @@ begin
     from done d;
 
     -- 6. What the finished steps wrote and handled.
-    if cardinality(s_run) > 0 then
+    if cardinality(p_writes) > 0 then
         insert into grctl.store (run_id, key, value)
-        select s.run_id, s.key, s.value::json
-        from unnest(s_run, s_key, s_value) as s(run_id, key, value)
-        join unnest(v_accepted) as a(run_id) on a.run_id = s.run_id
-        where s.value is not null
+        select s.run_id, s.key, s.value
+        from unnest(p_writes) as s
+        where s.value is not null and s.run_id = any(v_accepted)
         on conflict (run_id, key) do update set value = excluded.value;
 
         delete from grctl.store o
-        using unnest(s_run, s_key, s_value) as s(run_id, key, value)
-        join unnest(v_accepted) as a(run_id) on a.run_id = s.run_id
-        where s.value is null and o.run_id = s.run_id and o.key = s.key;
+        using unnest(p_writes) as s
+        where s.value is null and s.run_id = any(v_accepted) and o.run_id = s.run_id and o.key = s.key;
     end if;
-    if exists (select from unnest(t_read) as head where head > 0) then
+    if exists (select from unnest(p_ends) as t where t.read > 0) then
         delete from grctl.inbox i
-        using unnest(t_run, t_read) as t(run_id, read)
-        join unnest(v_accepted) as a(run_id) on a.run_id = t.run_id
-        where i.run_id = t.run_id and i.no <= t.read;
+        using unnest(p_ends) as t
+        where t.run_id = any(v_accepted) and i.run_id = t.run_id and i.no <= t.read;
     end if;
 
     if p_answers is not null then
@@ -499,11 +530,10 @@ begin
     -- 7. What ended: a continued run's successor, parents, waiters.
     if cardinality(v_ended) > 0 then
         if p_starts is not null then
-            perform grctl.start_runs(
-                array_agg(s.run_id), array_agg(s.wf_id), array_agg(s.wf_type), array_agg(s.input),
-                array_agg((extract(epoch from r.deadline_at - r.created_at) * 1000)::bigint),
-                array_agg(r.parent_run_id), array_agg(r.parent_step),
-                array_agg(r.parent_close_policy))
+            perform grctl.start_runs(array_agg(row(
+                s.run_id, s.wf_id, s.wf_type, s.input::json,
+                (extract(epoch from r.deadline_at - r.created_at) * 1000)::bigint,
+                r.parent_run_id, r.parent_step, r.parent_close_policy, r.trace)::grctl.new_run))
             from json_to_recordset(p_starts) as s(
                 item integer, run_id uuid, wf_id text, wf_type text, input text, timeout_ms bigint,
                 parent uuid)
@@ -515,15 +545,14 @@ begin
     end if;
 
     return query
-    select t.run_id,
-        case
-            when k.run_id is not null then 'kept'
-            when a.run_id is not null then 'gone'
-            else 'lost'
-        end, k.cause, null::integer
-    from unnest(t_run) as t(run_id)
-    left join unnest(v_accepted) as a(run_id) on a.run_id = t.run_id
-    left join unnest(v_kept, v_causes) as k(run_id, cause) on k.run_id = t.run_id;
+    select k.run_id, 'kept', k.cause, null::integer
+    from unnest(v_kept, v_causes) as k(run_id, cause);
+    if cardinality(v_accepted) < cardinality(p_ends) then
+        return query
+        select t.run_id, 'lost', null::text, null::integer
+        from unnest(p_ends) as t
+        where t.run_id <> all(v_accepted);
+    end if;
 end;
 $$;
 

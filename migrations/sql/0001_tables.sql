@@ -95,7 +95,10 @@ create table grctl.runs (
 
     input               json,
     result              json,
-    error               json
+    error               json,
+
+    -- Where the run is in a trace, as a W3C traceparent; null unless its starter traced.
+    trace               text
 ) with (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.05);
 
 -- One open run a workflow id.
@@ -107,6 +110,8 @@ create index runs_due on grctl.runs (wf_type, wake_at) where wake_at is not null
 -- The take-over.
 create index runs_owner on grctl.runs (owner) where owner is not null;
 create index runs_parent on grctl.runs (parent_run_id) where parent_run_id is not null;
+-- Runs that failed, newest first. No other run ever changes what it is made of.
+create index runs_failed on grctl.runs (run_id) where error is not null;
 
 
 -- The history: append-only, one row an outcome. `seq` is dense from 1 for each run.
@@ -129,7 +134,9 @@ create table grctl.events (
     input        json,
     body         json,
     primary key (run_id, seq)
-) with (autovacuum_vacuum_insert_scale_factor = 0.1, autovacuum_freeze_min_age = 0);
+) with (
+    autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_insert_scale_factor = 0.1,
+    autovacuum_freeze_min_age = 0);
 
 
 -- The key-value state of a run; written only by a step's end.
@@ -162,6 +169,17 @@ create table grctl.closings (
 );
 
 
+-- What is to be done once in a while by one of the workers: when next, and where to go on. It is
+-- claimed by moving its time.
+create table grctl.chores (
+    name         text primary key,
+    due_at       timestamptz not null,
+    resume_after uuid
+);
+
+insert into grctl.chores (name, due_at) values ('retention', grctl.now());
+
+
 -- Answers to updates, by the id of the message that asked; written by the handler's step end.
 create table grctl.answers (
     message_id  uuid primary key,
@@ -188,4 +206,21 @@ create unlogged table grctl.queries (
     error      json
 );
 
-create index queries_open on grctl.queries (wf_type) where taken_at is null;
+create index queries_open on grctl.queries (wf_type) where answer is null and error is null;
+
+
+-- What people have done by the dashboard: written before it is done, closed when it is. Rows stay
+-- when their run is deleted.
+create table grctl.audit (
+    audit_no bigint generated always as identity primary key,
+    at       timestamptz not null default grctl.now(),
+    actor    text not null,
+    peer     text,
+    action   text not null,
+    run_id   uuid,
+    wf_id    text not null,
+    details  json,
+    outcome  text
+);
+
+create index audit_run on grctl.audit (run_id);

@@ -63,4 +63,4 @@ async def launch(
 
         yield start
     for worker in workers:  # pytest shows it where a test fails
-        print(worker.output)  # noqa: T201
+        print(worker.output)

@@ -16,6 +16,8 @@ HEAD = migrations.known_revisions().head
 
 async def objects(database, schema: str = "grctl") -> set[tuple[str, str]]:
     """Tables, indexes and functions of a schema, as name and definition."""
+    # The server's user is called grctl, too: its own schema would not be named.
+    await database.execute("set search_path = ''")
     rows = await database.fetch(
         """
         select relname as name, relkind::text || coalesce(pg_get_indexdef(i.indexrelid), '') as what

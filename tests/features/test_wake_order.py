@@ -51,7 +51,7 @@ async def test_a_claimed_run_is_awake_for_the_first_reason_that_holds(
 
     sql = statements("runs", "grctl")["claim"]
     suspects_too = True
-    rows = await database.fetch(sql, number, ["features.box"], 10, suspects_too)
+    rows = await database.fetch(sql, number, ["features.box"], 10, suspects_too, None)
 
     assert [row["cause"] for row in rows] == ([] if wake is None else [wake.value])
 

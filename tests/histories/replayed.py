@@ -34,7 +34,7 @@ FROM_OUTSIDE = ("run.timeout", "run.terminated", "run.cancelled", "step.timeout"
 """Ends that are not the code's: after its last recorded row it went on, and was stopped."""
 FIELDS = (
     "seconds_left", "cancel_reason", "parent_step", "parent_run_id", "parent_wf_id",
-    "parent_wf_type",
+    "parent_wf_type", "trace",
 )  # fmt: skip
 
 
@@ -85,15 +85,32 @@ class NothingToRecord:
         return Commit(asyncio.get_running_loop(), run, row, None)  # it never comes
 
 
-def check_replay(workflow: Workflow, history: History) -> set[tuple[int, str]]:
-    """Every step of a history again. The operations that were asked for again, by step and key."""
-    store: dict[str, str] = {}
-    asked: set[tuple[int, str]] = set()
-    for step in steps_of(history):
-        writes = run_virtually(_replay(workflow, history, step, dict(store)))
+class Replayed:
+    """A history's steps, one after the other; ``store`` is what those before have put."""
+
+    def __init__(self, workflow: Workflow, history: History) -> None:
+        self.workflow = workflow
+        self.history = history
+        self.store: dict[str, str] = {}
+
+    def again(self, step: Step) -> None:
+        """The next step. AssertionError where it goes another way than it was recorded."""
+        main = _replay(self.workflow, self.history, step, dict(self.store))
+        writes = run_virtually(main)
         if step.end.kind == "step.completed":
             for key, value in writes.items():
-                store.pop(key, None) if value is None else store.__setitem__(key, value)
+                if value is None:
+                    self.store.pop(key, None)
+                else:
+                    self.store[key] = value
+
+
+def check_replay(workflow: Workflow, history: History) -> set[tuple[int, str]]:
+    """Every step of a history again. The operations that were asked for again, by step and key."""
+    replayed = Replayed(workflow, history)
+    asked: set[tuple[int, str]] = set()
+    for step in steps_of(history):
+        replayed.again(step)
         asked |= {(row.step_no, row.op) for row in step.rows if row.op is not None}
     return asked
 

@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 import asyncpg
 import pytest
 
+from grctl.client.starts import Start
 from grctl.engine.transitions import WAKE_ORDER, Wake
 from grctl.ids import new_run_id
 from grctl.postgres.database import Database as Pool
@@ -32,19 +33,15 @@ async def worker(pool: Pool, lease: float = 60.0) -> int:
 
 
 async def start(pool: Pool, *names: str, timeout_ms: int | None = None) -> list[tuple[UUID, str]]:
-    runs = [new_run_id() for _ in names]
-    n = len(names)
-    rows = await pool.fetch(
-        "runs", "start", runs, list(names), ["t"] * n, [None] * n, [timeout_ms] * n,
-        [None] * n, [None] * n, [None] * n,
-    )  # fmt: skip
-    answers = {row["started_run"]: row["answer"] for row in rows}
-    return [(run, answers[run]) for run in runs]
+    starts = [Start(new_run_id(), name, "t", None, timeout_ms) for name in names]
+    rows = await pool.fetch("runs", "start", [each.as_stored() for each in starts])
+    refused = {row["refused"]: row["why"] for row in rows}
+    return [(each.run_id, refused.get(each.run_id, "started")) for each in starts]
 
 
 async def claim(pool: Pool, number: int, most: int = 100) -> list[Any]:
     takes_suspects = True
-    return await pool.fetch("runs", "claim", number, ["t"], most, takes_suspects)
+    return await pool.fetch("runs", "claim", number, ["t"], most, takes_suspects, None)
 
 
 async def test_rival_claims_share_the_runs_and_keep_to_their_limits(pool: Pool) -> None:
@@ -60,6 +57,17 @@ async def test_rival_claims_share_the_runs_and_keep_to_their_limits(pool: Pool) 
         assert len(more) <= 25
         runs += [row["run_id"] for row in more]
     assert len(runs) == len(set(runs)) == 200
+
+
+async def test_the_limit_of_a_claim_is_for_all_types_together(
+    database: Database, pool: Pool
+) -> None:
+    await start(pool, *(f"r{number}" for number in range(6)))
+    await pool.fetch("types", "register", "u", "start", ["start"], [], [], [])
+    await database.execute("update grctl.runs set wf_type = 'u' where wf_id > 'r2'")
+    number, takes_suspects = await worker(pool), True
+    rows = await pool.fetch("runs", "claim", number, ["t", "u"], 2, takes_suspects, None)
+    assert len(rows) == 2
 
 
 async def test_a_worker_that_is_dead_claims_nothing(pool: Pool) -> None:
@@ -120,11 +128,10 @@ async def test_one_open_run_a_workflow_id_however_many_start_it(
 
 
 async def test_a_start_that_is_sent_again_is_answered_as_the_first(pool: Pool) -> None:
-    run = new_run_id()
-    arguments = [[run], ["a"], ["t"], [None], [None], [None], [None], [None]]
+    sent = Start(new_run_id(), "a", "t", None).as_stored()
     for _ in range(2):
-        rows = await pool.fetch("runs", "start", *arguments)
-        assert [row["answer"] for row in rows] == ["started"]
+        assert await pool.fetch("runs", "start", [sent]) == []
+    assert await pool.fetchval("runs", "latest", "a") == sent[0]
 
 
 async def test_cancel_and_terminate_end_a_run_that_nobody_executes_at_once(

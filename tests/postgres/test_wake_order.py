@@ -128,7 +128,7 @@ async def test_a_claim_wakes_each_run_for_the_first_reason_that_holds(
             due.recorded,
         )
 
-    claimed = await pool.fetch("runs", "claim", worker_no, [WF_TYPE], 1000, WITH_SUSPECTS)
+    claimed = await pool.fetch("runs", "claim", worker_no, [WF_TYPE], 1000, WITH_SUSPECTS, None)
 
     assert len(claimed) == len(runs)
     by_run = {row["run_id"]: row for row in claimed}
@@ -161,7 +161,7 @@ async def test_a_claim_leaves_what_is_not_due_owned_or_ended(
                 status,
             )
 
-    assert not await pool.fetch("runs", "claim", worker_no, [WF_TYPE], 1000, WITH_SUSPECTS)
+    assert not await pool.fetch("runs", "claim", worker_no, [WF_TYPE], 1000, WITH_SUSPECTS, None)
 
 
 @dataclass
@@ -257,7 +257,7 @@ async def test_a_parked_run_whose_deadline_has_passed_is_claimed_for_that(
     await _hold(database, worker_no, runs)
     await _commit(pool, worker_no, runs)
 
-    claimed = await pool.fetch("runs", "claim", worker_no, [WF_TYPE], 1000, WITH_SUSPECTS)
+    claimed = await pool.fetch("runs", "claim", worker_no, [WF_TYPE], 1000, WITH_SUSPECTS, None)
 
     parked = {run.run_id for run in runs if run.expected[2] in ("waiting", "delayed")}
     assert {(row["run_id"], row["cause"]) for row in claimed} == {

@@ -101,7 +101,7 @@ def _claimed(table: Table, cancel_at: float | None, now: float) -> dict[str, Any
     """The run's row, as a claim gives it."""
     given: dict[str, Any] = dict.fromkeys(
         ("wait_step", "input", "seconds_left", "cancel_reason", "parent_run_id", "parent_wf_id",
-         "parent_wf_type", "parent_step")
+         "parent_wf_type", "parent_step", "trace")
     )  # fmt: skip
     return given | {
         "run_id": RUN_ID,

@@ -65,6 +65,17 @@ async def run_cli(
     return Finished(process.returncode, out.decode(), err.decode())
 
 
+def send_signal(process: asyncio.subprocess.Process, what: signal.Signals) -> None:
+    """Signal a process, if it still lives.
+
+    Not by its own method: that looks first whether it has ended, and takes the exit code away from
+    asyncio, which then reports 255.
+    """
+    if process.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process.pid, what)
+
+
 class WorkerProcess:
     """A real `grctl worker MODULE ...` in a process of its own.
 
@@ -166,8 +177,7 @@ class WorkerProcess:
     async def _end(self) -> None:
         if self._process is None or self._reader is None:
             return
-        with contextlib.suppress(ProcessLookupError):
-            self._process.kill()
+        send_signal(self._process, signal.SIGKILL)
         await self._process.wait()
         # A grandchild that holds the pipe open must not hold up the test.
         await asyncio.wait({self._reader}, timeout=5)
@@ -187,5 +197,4 @@ class WorkerProcess:
         return self._process
 
     def _send(self, what: signal.Signals) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            self._running().send_signal(what)
+        send_signal(self._running(), what)

@@ -13,6 +13,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit, urlunsplit
 
+from tests.support.frontend import Frontend
+
 
 @dataclass
 class Proxy:
@@ -23,6 +25,9 @@ class Proxy:
     """Cut the connection by which the client sends this, before the server has it (once)."""
     cut_after: bytes | None = None
     """The same, once the server has answered it, and the answer is swallowed (once)."""
+    loses_answer_to: str | None = None
+    """The same, for the text of a statement, prepared or not: it is executed, and the answer is
+    swallowed (once)."""
     refuses: bool = False
     """Close each new connection at once."""
     delay: float = 0.0
@@ -43,13 +48,22 @@ class Proxy:
         for connection in self._connections:
             connection.is_black_hole = True
 
+    def make_half_open(self) -> None:
+        """Of every connection there is: what we send arrives and is done, no answer comes back."""
+        for connection in self._connections:
+            connection.is_half_open = True
+
     async def serve(
         self, client: asyncio.StreamReader, back: asyncio.StreamWriter, host: str, port: int
     ) -> None:
         if self.refuses:
             back.transport.abort()
             return
-        server, forth = await asyncio.open_connection(host, port)
+        try:
+            server, forth = await asyncio.open_connection(host, port)
+        except OSError:
+            back.transport.abort()  # as the server would refuse it
+            return
         self._writers |= {back, forth}
         connection = _Connection(self, back, forth)
         self._connections.add(connection)
@@ -77,8 +91,10 @@ class _Connection:
         self._proxy = proxy
         self._back = back
         self._forth = forth
+        self._frontend = Frontend()
         self._swallows_answer = False
         self.is_black_hole = False
+        self.is_half_open = False
 
     async def to_server(self, client: asyncio.StreamReader) -> None:
         proxy = self._proxy
@@ -91,6 +107,9 @@ class _Connection:
             if proxy.cut_after is not None and proxy.cut_after in data:
                 proxy.cut_after = None
                 self._swallows_answer = True
+            if proxy.loses_answer_to in self._frontend.executed(data):
+                proxy.loses_answer_to = None
+                self._swallows_answer = True
             self._forth.write(data)
             await self._forth.drain()
         raise _CutError
@@ -98,7 +117,7 @@ class _Connection:
     async def to_client(self, server: asyncio.StreamReader) -> None:
         proxy = self._proxy
         while data := await server.read(1 << 20):
-            if self.is_black_hole:
+            if self.is_black_hole or self.is_half_open:
                 continue
             if self._swallows_answer and _is_end_of_answer(data):
                 self._cut()

@@ -17,6 +17,10 @@ from tests.support import Database
 Execute = Callable[..., Awaitable[Any]]
 
 
+class A(Exception):  # noqa: N818 - a name for the policy
+    pass
+
+
 class FatalError(NonRetryableError):
     pass
 
@@ -43,7 +47,7 @@ Policy = RetryPolicy
         (Policy(max_attempts=3, non_retryable_errors=["KeyError"]), [ValueError, KeyError], 2),
         (
             Policy(max_attempts=3, retryable_errors=["A", "KeyError"], non_retryable_errors=["A"]),
-            [KeyError, type("A", (Exception,), {})],
+            [KeyError, A],
             2,
         ),
         (Policy(max_attempts=3), [FatalError], 1),

@@ -1,0 +1,1 @@
+"""What the machine and PostgreSQL can do at best: the measure of everything else."""

@@ -1,0 +1,1 @@
+"""From measurements to what can be read: JSON, tables, plots, a page."""

@@ -1,0 +1,1 @@
+"""The database's half of grctl against a small model of it. See ``machine``."""

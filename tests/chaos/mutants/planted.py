@@ -1,0 +1,312 @@
+"""The planted bugs, by the part of the design that each takes away."""
+
+from __future__ import annotations
+
+from tests.chaos.mutants.mutant import MODEL, SIMULATION, SQL, Mutant
+
+CLAIM = "grctl/postgres/runs.sql"
+
+FENCE = [
+    Mutant(
+        "the epoch of a row is not checked",
+        SQL,
+        "    join grctl.runs r on r.run_id = e.run_id and r.epoch = e.epoch;\n    get diagnostics",
+        "    join grctl.runs r on r.run_id = e.run_id;\n    get diagnostics",
+        MODEL,
+    ),
+    Mutant(
+        "the epoch of a step's end is not checked",
+        SQL,
+        "where r.run_id = t.run_id and r.epoch = t.epoch and (r.owner = p_worker)",
+        "where r.run_id = t.run_id and (r.owner = p_worker)",
+        MODEL,
+    ),
+    Mutant(
+        "a claim does not raise the epoch",
+        CLAIM,
+        "    epoch = r.epoch + 1,\n    claimed_at",
+        "    epoch = greatest(r.epoch, 1),\n    claimed_at",
+        MODEL,
+    ),
+    Mutant(
+        "a terminate does not raise the epoch",
+        SQL,
+        "        epoch = o.epoch + 1, next_seq = v_seq + 1, cancel_reason = p_reason",
+        "        next_seq = v_seq + 1, cancel_reason = p_reason",
+        MODEL,
+    ),
+    Mutant(
+        "a take-over does not lock the writers",
+        SQL,
+        "    delete from grctl.writers w where w.worker_no = p_worker;\n",
+        "",
+        MODEL,
+    ),
+    Mutant(
+        "the fence is read, not locked",
+        SQL,
+        "    update grctl.writers w\n    set last_batch = p_batch\n    where w.worker_no = p_worker "
+        "and w.slot = p_slot and w.last_batch < p_batch;\n",
+        "    perform from grctl.writers w\n    where w.worker_no = p_worker and w.slot = p_slot "
+        "and w.last_batch < p_batch;\n",
+        "tests/postgres/test_journal.py",
+    ),
+    Mutant(
+        "a dead worker may claim",
+        CLAIM,
+        "    where worker_no = $1 and ended_at is null\n    for share",
+        "    where worker_no = $1\n    for share",
+        MODEL,
+    ),
+    Mutant(
+        "a claim does not lock its worker",
+        CLAIM,
+        "    where worker_no = $1 and ended_at is null\n    for share\n",
+        "    where worker_no = $1 and ended_at is null\n",
+        "tests/postgres/test_database_functions.py",
+    ),
+    Mutant(
+        "a fenced journal goes on",
+        "grctl/postgres/journal.py",
+        "            self._journal.fence()\n            return\n",
+        "            return\n",
+        "tests/postgres/test_journal.py",
+    ),
+]
+
+WITNESS = [
+    Mutant(
+        "a batch that was sent again is written again",
+        SQL,
+        " and w.last_batch < p_batch;",
+        ";",
+        MODEL,
+    ),
+    Mutant(
+        "a batch that was sent again counts as new",
+        "grctl/postgres/journal.py",
+        "                await self._backoff.pause(error)\n",
+        "                await self._backoff.pause(error)\n                number += 1\n",
+        "tests/postgres/test_journal.py",
+    ),
+    Mutant(
+        "a claim whose answer was lost is forgotten",
+        "grctl/worker/claims.py",
+        "                self.is_in_doubt = True\n",
+        "",
+        "tests/chaos/faults/test_lost_answers.py",
+    ),
+    Mutant(
+        "a start that was sent again is a second one",
+        SQL,
+        "        where not exists (select from grctl.runs r where r.run_id = n.run_id);",
+        "        where true;",
+        MODEL,
+    ),
+]
+
+CLAIMS = [
+    Mutant(
+        "a claim takes more than its limit",
+        CLAIM,
+        "    order by r.wake_at\n    limit $3\n)",
+        "    order by r.wake_at\n)",
+        "tests/postgres/test_database_functions.py",
+    ),
+    Mutant(
+        "two workers claim one run",
+        CLAIM,
+        "        for no key update skip locked\n",
+        "",
+        "tests/postgres/test_database_functions.py",
+    ),
+    Mutant(
+        "history is read before the claim",
+        "grctl/worker/claims.py",
+        '"history", "steps", [r["run_id"] for r in rows], [r["step_seq"] for r in rows]\n'
+        "            ),\n        )\n        return [Row(**dict(row)) for row in found]",
+        '"history", "steps", [r["run_id"] for r in rows], [r["step_seq"] for r in rows]\n'
+        "            ),\n        )\n"
+        '        known = {r["run_id"]: r["next_seq"] for r in rows}  # as the claim saw it\n'
+        '        return [Row(**dict(row)) for row in found if row["seq"] < known[row["run_id"]]]',
+        SIMULATION,
+    ),
+    Mutant(
+        "rows number on from the last step's end",
+        "grctl/worker/claims.py",
+        "                run.resume_after(event.seq)\n",
+        "",
+        SIMULATION,
+    ),
+    Mutant(
+        "a timer goes off early",
+        CLAIM,
+        "o.wake_at <= grctl.now() and",
+        "o.wake_at <= grctl.now() + interval '200 milliseconds' and",
+        SIMULATION,
+    ),
+    Mutant(
+        "a crash is not counted",
+        SQL,
+        "                + (p_reason = 'lost' and r.run_id = coalesce(v_suspect, r.run_id))::integer",
+        "                + 0",
+        MODEL,
+    ),
+    Mutant(
+        "a crash is counted against the good as well",
+        SQL,
+        "r.run_id = coalesce(v_suspect, r.run_id)",
+        "true",
+        MODEL,
+    ),
+    Mutant(
+        "suspects run side by side",
+        CLAIM,
+        "    where not f.suspect or f.n = 1\n",
+        "",
+        MODEL,
+    ),
+]
+
+MESSAGES = [
+    Mutant(
+        "a handled message stays in the inbox",
+        SQL,
+        "i.run_id = t.run_id and i.no <= t.read;",
+        "i.run_id = t.run_id and i.no < t.read;",
+        MODEL,
+    ),
+    Mutant(
+        "a run parks beside its message",
+        SQL,
+        "t.go in ('wait', 'rewait') and r.inbox_tail > t.read as unread",
+        "t.go = 'rewait' and r.inbox_tail > t.read as unread",
+        MODEL,
+    ),
+    Mutant(
+        "a message wakes nobody",
+        SQL,
+        "                when r.owner is null and r.status = 'waiting' then grctl.now()\n",
+        "",
+        MODEL,
+    ),
+    Mutant(
+        "a message comes to a run that has ended",
+        SQL,
+        "        where r.run_id = c.to_run and r.ended_at is null\n",
+        "        where r.run_id = c.to_run\n",
+        "tests/postgres/test_database_functions.py tests/features",
+    ),
+    Mutant(
+        "messages are lost when a run continues as new",
+        SQL,
+        "        perform grctl.hand_over(p_ended);\n",
+        "        null;\n",
+        "tests/features/test_continue.py",
+    ),
+    Mutant(
+        "what a refused step wrote lands in the store",
+        SQL,
+        "        where s.value is not null and s.run_id = any(v_accepted)\n",
+        "        where s.value is not null\n",
+        MODEL,
+    ),
+    Mutant(
+        "a directive wins over a cancel",
+        SQL,
+        "r.cancel_requested_at is not null and t.go <> 'stop' as halted",
+        "r.cancel_requested_at is not null and t.go = 'step' as halted",
+        MODEL,
+    ),
+    Mutant(
+        "locks are taken in the order of the batch",
+        SQL,
+        "    if cardinality(p_touched) > 0 or p_messages is not null then\n",
+        "    if false then\n",
+        "tests/chaos/model/test_storm.py",
+    ),
+    Mutant(
+        "nobody looks again after a new LISTEN",
+        "grctl/postgres/listener.py",
+        "                self._on_connect()\n",
+        "",
+        "tests/chaos/simulation/test_listening.py",
+    ),
+]
+
+REPLAY = [
+    Mutant(
+        "a task's caller goes on before the commit",
+        "grctl/worker/task.py",
+        '        await wait_for(self._record("task.completed", body, began), self.scope)\n',
+        '        self._record("task.completed", body, began)\n',
+        "tests/worker/test_tasks.py",
+    ),
+    Mutant(
+        "a cancellation by a shutdown is recorded",
+        "grctl/worker/task.py",
+        "made; one by the engine is none.\"\"\"\n        if self.scope.is_closed:\n            return\n",
+        "made; one by the engine is none.\"\"\"\n",
+        "tests/chaos/test_zombie_and_stop.py tests/worker",
+    ),
+    Mutant(
+        "children are started again in a replay",
+        "grctl/worker/relations.py",
+        "    if recorded is not None and recorded.outcome is not None:\n"
+        "        await scope.turn(recorded)\n        told =",
+        "    if recorded is not None and recorded.outcome is not None and scope.is_closed:\n"
+        "        await scope.turn(recorded)\n        told =",
+        "tests/features/test_children.py",
+    ),
+    Mutant(
+        "a retry begins at its first attempt after a crash",
+        "grctl/worker/task.py",
+        "            self.attempt = (last.attempt or 1) + 1\n",
+        "",
+        SIMULATION,
+    ),
+    Mutant(
+        "a sleep counts its time twice after a crash",
+        "grctl/worker/operations.py",
+        "        left -= recorded.start.age\n",
+        "        left -= 2 * recorded.start.age\n",
+        "tests/replay/test_stories.py",
+    ),
+    Mutant(
+        "outcomes are handed out as soon as they come",
+        "grctl/worker/scope.py",
+        "TURNS_TO_REST = 8\n",
+        "TURNS_TO_REST = 1\n",
+        "tests/replay",
+    ),
+    Mutant(
+        "changed code goes unnoticed",
+        "grctl/engine/replay.py",
+        "        if recorded.kind != kind or recorded.name != name:\n",
+        "        if recorded.kind != kind:\n",
+        "tests/engine/test_replay.py",
+    ),
+    Mutant(
+        "changed input goes unnoticed",
+        "grctl/engine/replay.py",
+        "        return self._same_json(recorded.input, input_text)",
+        "        return True",
+        "tests/engine/test_replay.py",
+    ),
+    Mutant(
+        "a record can be cancelled",
+        "grctl/postgres/batch.py",
+        '        """Never: see the class."""\n        return False',
+        '        """Never: see the class."""\n        return super().cancel(msg)',
+        "tests/replay/test_stories.py",
+    ),
+    Mutant(
+        "a worker lives on without one of its writers",
+        "grctl/postgres/journal.py",
+        "            await asyncio.gather(*writing)\n",
+        "            await asyncio.wait(writing)\n",
+        "tests/chaos/simulation/test_cancelled_awaits.py",
+    ),
+]
+
+ALL = FENCE + WITNESS + CLAIMS + MESSAGES + REPLAY

@@ -1,0 +1,1 @@
+"""Real workers in a simulated world: one seed, one history. See ``story``."""

@@ -1,0 +1,100 @@
+"""The server of a simulation: a real PostgreSQL that has the simulation's clock.
+
+A statement is done whole while the simulated world stands still, so that the order of statements,
+and with it all that the database decides, is a matter of the seed. What rivals do to each other
+while both are at work is for the tests beside this one, which run on real time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+import asyncpg
+
+from tests.chaos.simulation.clock import SimulatedLoop
+
+T = TypeVar("T")
+
+CLOCK = """
+    create or replace function grctl.now() returns timestamptz
+    language sql stable
+    return current_setting('simulation.now')::timestamptz
+"""
+ONE_PLAN = """
+    set enable_hashjoin = off;
+    set enable_mergejoin = off;
+    set enable_bitmapscan = off;
+    set plan_cache_mode = force_generic_plan;
+"""
+"""Rows that come in no order still come in the same one, whatever the statistics say."""
+EMPTY = """
+    truncate grctl.workflow_types, grctl.workers, grctl.writers, grctl.runs, grctl.events,
+        grctl.store, grctl.inbox, grctl.closings, grctl.answers, grctl.queries
+    restart identity cascade
+"""
+CHANNELS = ("wake", "worker", "query", "done", "answer")
+
+
+class Server:
+    """``do`` is a statement; ``heard`` what it told by NOTIFY. A context manager."""
+
+    def __init__(self, dsn: str) -> None:
+        self._dsn = dsn
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="server", daemon=True)
+        self._connection: asyncpg.Connection[Any]
+        self._heard: list[tuple[str, str]] = []
+        self.clock: SimulatedLoop
+        self.calls = 0
+
+    def __enter__(self) -> Server:
+        self._thread.start()
+        self._run(self._connect())
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._run(self._connection.close())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def begin(self, clock: SimulatedLoop) -> None:
+        """A new simulation: empty tables, its clock."""
+        self.clock = clock
+        self.calls = 0
+        self._run(self._connection.execute(EMPTY))
+        self._heard.clear()
+
+    def do(self, sql: str, *args: Any) -> tuple[list[asyncpg.Record], list[tuple[str, str]]]:
+        """A statement's rows, and the notifications (channel, payload) it sent."""
+        self.calls += 1
+        rows = self._run(self._do(sql, args))
+        heard, self._heard = self._heard, []
+        return rows, heard
+
+    def look(self, sql: str, *args: Any) -> list[asyncpg.Record]:
+        """What the tables say; no part of the simulated world."""
+        return self._run(self._do(sql, args))
+
+    async def _connect(self) -> None:
+        self._connection = await asyncpg.connect(self._dsn)
+        await self._connection.execute(CLOCK)
+        await self._connection.execute(ONE_PLAN)
+        for channel in CHANNELS:
+            await self._connection.add_listener(f"grctl.{channel}", self._hear)
+
+    async def _do(self, sql: str, args: tuple[Any, ...]) -> list[asyncpg.Record]:
+        now = self.clock.date.isoformat()
+        await self._connection.fetch("select set_config('simulation.now', $1, false)", now)
+        rows = await self._connection.fetch(sql, *args)
+        await asyncio.sleep(0)  # asyncpg hands out what it heard in the next turn
+        return rows
+
+    def _hear(self, _connection: object, _pid: int, channel: str, payload: object) -> None:
+        self._heard.append((channel, str(payload)))
+
+    def _run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(60)
