@@ -156,7 +156,7 @@ class Arena:
             if done != expected:
                 raise NotThereError(f"restate: expected {expected} invocations, found {done}")
         else:
-            transactions -= await self._overhead(name)
+            transactions -= await self._overhead(name) * processes
             url = self.server.url_of(database)
             await verify(name, url, prefix, runs * processes, tasks * processes)
         return _measured(answers, before, after, max(transactions, 0))

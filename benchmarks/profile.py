@@ -1,4 +1,4 @@
-"""Where the time goes in runs of three tasks: py-spy for Python, pg_stat_statements for PostgreSQL."""
+"""Where the time of runs goes: py-spy says it of Python, pg_stat_statements of PostgreSQL."""
 
 from __future__ import annotations
 

@@ -25,7 +25,8 @@ _COUNTS = {
         select
             (select count(*) from absurd.t_bench t
              where t.params ->> 'run' like $1 || '%' and t.state = 'completed')
-            + (select count(*) from absurd.t_children t where t.state = 'completed'),
+            + (select count(*) from absurd.t_children t
+               where t.params ->> 'run' like $1 || '%' and t.state = 'completed'),
             (select count(*) from absurd.t_bench t join absurd.c_bench c on c.task_id = t.task_id
              where t.params ->> 'run' like $1 || '%'
                 and c.checkpoint_name similar to '(noop|give|slow)%')

@@ -17,7 +17,7 @@ async def noop(i: int) -> int:
 
 
 @task
-async def give(i: int, size: int) -> str:  # noqa: ARG001 - its place
+async def give(i: int, size: int) -> str:
     """A result of so many bytes."""
     return "x" * size
 

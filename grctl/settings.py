@@ -146,19 +146,20 @@ class Settings(BaseSettings):
         None, description="names under which the dashboard is reached, with commas between"
     )
     dashboard_read_only: bool = Field(
-        False, description="whether the dashboard only shows, and does nothing to runs"
+        default=False, description="whether the dashboard only shows, and does nothing to runs"
     )
     metrics_port: int | None = Field(
         None,
         ge=0,
         le=65535,
-        description="port of a worker's /metrics, /healthz and /readyz; 0: any free one; default: none",
+        description="port of a worker's /metrics, /healthz, /readyz; 0: any free one; default: none",
     )
     metrics_host: str = Field(
         "127.0.0.1", min_length=1, description="address that the metrics port is bound to"
     )
     tracing: bool = Field(
-        False, description="make OpenTelemetry spans; where they go is set by OTEL_* variables"
+        default=False,
+        description="make OpenTelemetry spans; where they go is set by OTEL_* variables",
     )
     log_format: Literal["auto", "console", "json"] = Field(
         "auto", description="console, json, or auto: console when stderr is a terminal, else json"

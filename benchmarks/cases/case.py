@@ -26,7 +26,7 @@ class Case(ABC):
         """In how many of the rounds it is measured."""
         return asked
 
-    async def prepare(self, arena: Arena, scale: float) -> None:
+    async def prepare(self, arena: Arena, scale: float) -> None:  # noqa: B027 - most need nothing
         """What is made once, before the first round."""
 
     @abstractmethod

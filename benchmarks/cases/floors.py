@@ -23,7 +23,7 @@ class BareCommits(Case):
     sizes: dict[str, int]
     main: ClassVar[str] = "commits/s"
 
-    def __init__(self, key: str, title: str):
+    def __init__(self, key: str, title: str) -> None:
         super().__init__(key, title, {"1 writer": 1, "8 writers": 8})
 
     async def measure(self, arena: Arena, subject: str, scale: float) -> Figures:
@@ -45,7 +45,7 @@ class HotStatements(Case):
     sizes: dict[str, int]
     main: ClassVar[str] = "runs/s"
 
-    def __init__(self, key: str, title: str):
+    def __init__(self, key: str, title: str) -> None:
         super().__init__(key, title, {f"{n} client{'s' * (n > 1)}": n for n in (1, 2, 4)})
 
     async def prepare(self, arena: Arena, scale: float) -> None:

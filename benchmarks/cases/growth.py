@@ -26,7 +26,9 @@ class Grown(Case):
     waiting: int = 0
     main: ClassVar[str] = "runs/s"
 
-    def __init__(self, key: str, title: str, runs: int, finished: int = 0, waiting: int = 0):
+    def __init__(
+        self, key: str, title: str, runs: int, finished: int = 0, waiting: int = 0
+    ) -> None:
         super().__init__(key, title, {"grctl": runs})
         object.__setattr__(self, "finished", finished)
         object.__setattr__(self, "waiting", waiting)

@@ -50,19 +50,21 @@ class Idle(Case):
                     await stack.enter_async_context(await arena.start(subject, number))
                     for number in range(self.sizes[subject])
                 ]
-                for driver in drivers:
-                    await driver.ask("open", **arena.given(subject, database))
+                given = arena.given(subject, database)
+                await asyncio.gather(*(driver.ask("open", **given) for driver in drivers))
                 await asyncio.sleep(SETTLE_SECONDS)
                 pids = [driver.pid for driver in drivers]
-                before = await _read(connection, pids)
+                first = await _read(connection, pids)
                 await asyncio.sleep(window)
-                after = await _read(connection, pids)
+                last = await _read(connection, pids)
+                for driver in drivers:
+                    driver.kill()
         finally:
             await connection.close()
         return {
-            "cpu_percent": (after[0] - before[0]) / window * 100,
-            "server_cpu_percent": (after[1] - before[1]) / window * 100,
-            "statements/s": (after[2] - before[2]) / window,
+            "cpu_percent": (last[0] - first[0]) / window * 100,
+            "server_cpu_percent": (last[1] - first[1]) / window * 100,
+            "statements/s": (last[2] - first[2]) / window,
         }
 
 

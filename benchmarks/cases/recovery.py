@@ -35,7 +35,7 @@ class Recovery(Case):
     main: ClassVar[str] = "seconds"
     more_is_better: ClassVar[bool] = False
 
-    def __init__(self, key: str, title: str):
+    def __init__(self, key: str, title: str) -> None:
         super().__init__(key, title, dict.fromkeys(("grctl", "dbos", "absurd"), 500))
 
     def rounds(self, subject: str, asked: int) -> int:

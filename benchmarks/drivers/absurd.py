@@ -158,7 +158,9 @@ class Driver:
         assert row is not None
         return int(row[0])
 
-    def _register(self, worker: AsyncAbsurd, children: AsyncAbsurd) -> None:
+    def _register(  # noqa: C901 - a list of handlers
+        self, worker: AsyncAbsurd, children: AsyncAbsurd
+    ) -> None:
         task = worker.register_task
 
         @task("tasks")
@@ -195,7 +197,7 @@ class Driver:
         async def parent(params: Any, ctx: Any) -> int:
             async def spawn(i: int) -> str:
                 async def work() -> str:
-                    spawned = await children.spawn("child", {"number": i})
+                    spawned = await children.spawn("child", {"run": params["run"], "number": i})
                     return str(spawned["task_id"])
 
                 return str(await ctx.step(f"spawn {i}", work))

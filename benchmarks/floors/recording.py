@@ -65,7 +65,7 @@ async def recorded_script(client: Client, worker: Worker, runs: int) -> str:
         await asyncio.gather(*(handle.result(timeout=30) for handle in handles))
     ids = [handle.run_id for handle in handles]
     recorded = [call for call in await _typed(database, names, calls) if _is_of(call, ids)]
-    return "\n".join(_lines(recorded, ids, worker.worker_no))
+    return "\n".join(_lines(recorded, ids))
 
 
 @contextmanager
@@ -109,7 +109,7 @@ def _is_of(call: Call, ids: Sequence[UUID]) -> bool:
     return call.name == "claim" or str(ids[0]) in repr(call.arguments)
 
 
-def _lines(calls: Sequence[Call], ids: Sequence[UUID], worker_no: int) -> Iterator[str]:
+def _lines(calls: Sequence[Call], ids: Sequence[UUID]) -> Iterator[str]:
     starts = [call for call in calls if call.name == "start"]
     claims = [call for call in calls if call.name == "claim"]
     commits = [call for call in calls if call.name == "commit"]
@@ -123,7 +123,10 @@ def _lines(calls: Sequence[Call], ids: Sequence[UUID], worker_no: int) -> Iterat
     yield f"{_inline(starts[0], ids, {})};"
     # What another client started may be claimed, too: each takes as many as it has started.
     claim = _inline(claims[0], ids, {0: ":worker", 2: str(len(ids))})
-    yield f"with claimed as ({claim}) select coalesce(array_agg(run_id), '{{}}')::text as runs from claimed \\gset"
+    yield (
+        f"with claimed as ({claim})"
+        " select coalesce(array_agg(run_id), '{}')::text as runs from claimed \\gset"
+    )
     for commit in commits:
         yield "\\set batch :batch + 1"
         given = {0: ":worker", 1: ":client_id", 2: ":batch"}
@@ -165,7 +168,7 @@ def _mentions(value: Any, ids: Sequence[UUID]) -> bool:
     return value in set(ids) or (isinstance(value, str) and value.startswith(f"{PREFIX}-"))
 
 
-def _literal(value: Any, ids: Sequence[UUID] | None) -> str:
+def _literal(value: Any, ids: Sequence[UUID] | None) -> str:  # noqa: PLR0911 - one a type
     """A value as SQL; a run's id is the column `run`, and its workflow id made from it."""
     if value is None:
         return "null"

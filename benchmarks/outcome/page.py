@@ -21,10 +21,13 @@ def write(results: Results, page: Path) -> None:
 
 def _body(results: Results) -> str:
     made = results.made
+    measured = (
+        f"Measured on {made['date']}: {made['machine']}, PostgreSQL {made['postgresql']}, "
+        f"Python {made['python']}, asyncpg {made['asyncpg']}, uvloop {made['uvloop']}; "
+        f"medians of {made['rounds']} rounds. Peers: {made['peers']}."
+    )
     parts = [
-        f"Measured on {made['date']}: {made['machine']}, PostgreSQL {made['postgresql']}, Python "
-        f"{made['python']}, asyncpg {made['asyncpg']}, uvloop {made['uvloop']}; medians of "
-        f"{made['rounds']} rounds. Peers: {made['peers']}.",
+        measured,
         "### Targets",
         _markdown(*targets(results)),
         "### Figures",

@@ -10,12 +10,12 @@ import matplotlib as mpl
 
 mpl.use("svg")
 
-from matplotlib import pyplot as plt  # noqa: E402 - the backend is chosen first
+from matplotlib import pyplot as plt
 
-from benchmarks import cases  # noqa: E402
-from benchmarks.arena import SUBJECTS  # noqa: E402
-from benchmarks.outcome.figures import Results  # noqa: E402
-from benchmarks.outcome.table import number  # noqa: E402
+from benchmarks import cases
+from benchmarks.arena import SUBJECTS
+from benchmarks.outcome.figures import Results
+from benchmarks.outcome.table import number
 
 GREY = "#808890"
 """Of text and axes: readable on white and on black."""
@@ -67,8 +67,8 @@ def draw(results: Results, directory: Path) -> list[Path]:
     }  # fmt: skip
     directory.mkdir(parents=True, exist_ok=True)
     drawn = []
-    for name, (label, panels) in plots.items():
-        panels = [(title, bars) for title, bars in panels if bars]
+    for name, (label, all_panels) in plots.items():
+        panels = [(title, bars) for title, bars in all_panels if bars]
         if panels:
             drawn.append(directory / f"bench-{name}.svg")
             _plot(drawn[-1], label, panels)

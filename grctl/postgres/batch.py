@@ -9,8 +9,8 @@ import asyncio
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from operator import attrgetter
 from datetime import datetime
+from operator import attrgetter
 from typing import Any, Protocol
 from uuid import UUID
 

@@ -41,6 +41,8 @@ async def read_form(request: Request) -> Form:
     except ValueError:
         raise HTTPException(400, "The form cannot be read.") from None
     form = Form(pairs)
+    if any("\0" in field for field in form.values()):
+        raise HTTPException(400, "A field has no NUL characters.")
     if not hmac.compare_digest(form["csrf"].encode(), visitor_of(request).csrf.encode()):
         raise HTTPException(403, "The page is too old: load it again, and repeat what you did.")
     return form

@@ -76,15 +76,9 @@ class Guard:
 
     def _admit(self, request: Request) -> tuple[Visitor | None, Response | None]:
         """The visitor, or why the request goes no further."""
-        headers, host = request.headers, request.headers.get("host")
-        if not self.access.is_addressed_to_us(host):
-            return None, self._refuse(
-                request, 421, f"The dashboard is not known as {host!r}: see GRCTL_DASHBOARD_HOSTS."
-            )
-        if request.method not in ("GET", "HEAD", "POST"):
-            return None, self._refuse(request, 405, "Method not allowed.")
-        if request.method == "POST" and not self._is_our_page(headers):
-            return None, self._refuse(request, 403, "The request is from no page of the dashboard.")
+        refusal = self._refusal_of(request)
+        if refusal is not None:
+            return None, refusal
         if self.access.way == "proxy":
             return self._from_proxy(request)
         visitor = self.sessions.read(request.cookies.get(self.sessions.cookie))
@@ -94,6 +88,21 @@ class Guard:
         if visitor.user is None and not request.url.path.startswith(OPEN_PATHS):
             return visitor, self._to_login(request)
         return visitor, None
+
+    def _refusal_of(self, request: Request) -> Response | None:
+        """Why it is no request of ours, whoever sends it; None if it is one."""
+        headers, host = request.headers, request.headers.get("host")
+        if not self.access.is_addressed_to_us(host):
+            return self._refuse(
+                request, 421, f"The dashboard is not known as {host!r}: see GRCTL_DASHBOARD_HOSTS."
+            )
+        if request.method not in ("GET", "HEAD", "POST"):
+            return self._refuse(request, 405, "Method not allowed.")
+        if b"%00" in request.scope["raw_path"] or b"%00" in request.scope["query_string"]:
+            return self._refuse(request, 400, "An address has no NUL characters.")
+        if request.method == "POST" and not self._is_our_page(headers):
+            return self._refuse(request, 403, "The request is from no page of the dashboard.")
+        return None
 
     def _is_our_page(self, headers: Headers) -> bool:
         if "origin" in headers:

@@ -10,7 +10,7 @@ from typing import Any, Final, NoReturn
 
 __all__ = ["parse", "pretty", "pretty_value"]
 
-_TOKEN: Final = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\],:]|[^\s{}\[\],:"]+', re.DOTALL)
+_PIECE: Final = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\],:]|[^\s{}\[\],:"]+', re.DOTALL)
 _INDENT: Final = "  "
 
 
@@ -21,17 +21,17 @@ def pretty(text: str | None) -> str:
     parts: list[str] = []
     depth = 0
     before = ""
-    for token in _TOKEN.findall(text):
-        closes = token in "}]"
+    for piece in _PIECE.findall(text):
+        closes = piece in "}]"
         if closes:
             depth = max(0, depth - 1)
         is_empty = closes and before in ("{", "[")
         if (closes and not is_empty) or (before in ("{", "[", ",") and not is_empty):
             parts.append(f"\n{_INDENT * depth}")
-        parts.append(": " if token == ":" else token)
-        if token in ("{", "["):
+        parts.append(": " if piece == ":" else piece)
+        if piece in ("{", "["):
             depth += 1
-        before = token
+        before = piece
     return "".join(parts)
 
 

@@ -29,6 +29,7 @@ __all__ = ["STATIC", "Site", "site_of"]
 
 STATIC = Path(__file__).parent / "static"
 THEMES = ("light", "dark")
+_CODE, _TEXT = Markup("<code>{}</code>"), Markup("{}")
 
 
 class Site:
@@ -101,7 +102,7 @@ def _environment() -> Environment:
 def with_code(text: str) -> Markup:
     """A sentence in which what stands in backticks is code; all of it is escaped."""
     parts = [
-        Markup("<code>{}</code>" if n % 2 else "{}").format(part)
+        (_CODE if n % 2 else _TEXT).format(part)
         for n, part in enumerate(f"{text[:1].upper()}{text[1:]}".split("`"))
     ]
     return Markup("").join(parts)

@@ -24,7 +24,7 @@ STORMS = {
     3: ("stop", "kill"),
     4: ("kill", "restart", "cut"),
     5: ("kill", "stop", "restart", "cut", "terminate"),
-    6: ("hole", "kill"),
+    6: ("cut", "terminate"),
 }
 DENSE = {7: ("kill", "cut", "restart"), 8: ("stop", "kill", "terminate")}
 """The same under a load of many short runs."""

@@ -309,6 +309,20 @@ async def test_a_run_that_was_taken_away_gets_nothing_written_and_its_neighbours
     assert answers[1].verdict == "lost"
 
 
+async def test_a_step_that_was_claimed_anew_by_the_same_worker_cannot_end_as_it_was(
+    here: Setting,
+) -> None:
+    run = await here.run_of_ours()
+    await here.database.execute("update grctl.runs set epoch = 2 where run_id = $1", run.run_id)
+    ending = Transition(go="end", status="completed", result='"done"')
+
+    answer = await run.record("{}", kind="step.completed", transition=ending)
+
+    assert answer.verdict == "lost"
+    assert await here.rows(run) == []
+    assert await here.database.fetchval("select status from grctl.runs") == "running"
+
+
 @pytest.mark.slow
 @hypothesis_settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(

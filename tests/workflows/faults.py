@@ -131,17 +131,21 @@ WEIRD = {
 }
 
 
+def made(kind: str) -> Exception:
+    return WEIRD[kind]()
+
+
 @task(retry_policy=RetryPolicy(max_attempts=2, initial_delay_ms=1, backoff_multiplier=1.0))
 async def raise_in_task(run: str, kind: str) -> None:
     ledger().note("start", run, "raise")
-    raise WEIRD[kind]()
+    raise made(kind)
 
 
 @weird.start()
 async def weird_start(ctx: Context, kind: str, where: str) -> Directive:
     run = ctx.run.wf_id
     if where == "step":
-        raise WEIRD[kind]()
+        raise made(kind)
     try:
         await raise_in_task(run, kind)
     except Exception as error:
@@ -175,6 +179,11 @@ async def long_start(ctx: Context, seconds: float) -> Directive:
     return ctx.next.complete(await take(seconds))
 
 
+def address_space() -> int:
+    """Of this process, in bytes."""
+    return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+
+
 @task
 async def lethal(how: str) -> None:
     if how == "exit":
@@ -182,7 +191,7 @@ async def lethal(how: str) -> None:
     if how == "killed":  # as the kernel does when memory runs out
         os.kill(os.getpid(), signal.SIGKILL)
     limit = resource.getrlimit(resource.RLIMIT_AS)
-    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    used = address_space()
     resource.setrlimit(resource.RLIMIT_AS, (used + (64 << 20), limit[1]))
     try:
         eaten = [bytearray(1 << 20) for _ in range(1 << 20)]

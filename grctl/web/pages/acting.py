@@ -60,7 +60,7 @@ async def _query(handle: WorkflowHandle, form: Form) -> Any:
     if args is None:
         args = []
     if not isinstance(args, list):
-        raise ValueError('the arguments are a JSON list, such as [100, "EUR"]')
+        raise ValueError('the arguments are a JSON list, such as [100, "EUR"]')  # noqa: TRY004 - of a form
     return await handle.query(form["name"], *args, timeout=ANSWER_SECONDS)
 
 

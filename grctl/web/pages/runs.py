@@ -85,7 +85,8 @@ def _moment(text: str, now: datetime, what: str) -> datetime | None:
         moment = datetime.fromisoformat(text.strip())
     except (ValueError, OverflowError):
         raise ValueError(
-            f"“{what}” takes 30s, 15m, 2h, 7d (ago), or a time such as 2026-05-01 12:00; not {text!r:.60}"
+            f"“{what}” takes 30s, 15m, 2h, 7d (ago), or a time such as 2026-05-01 12:00; "
+            f"not {text!r:.60}"
         ) from None
     return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
 

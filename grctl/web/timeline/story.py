@@ -85,9 +85,9 @@ class Part:
 
     number: int
     name: str
-    is_step: bool
     span: Span
     attempt: int = 1
+    is_step: bool = False
     lines: list[Line] = field(default_factory=list)
     marks: list[Mark] = field(default_factory=list)
     events: list[HistoryEvent] = field(default_factory=list)

@@ -99,7 +99,8 @@ class _Telling:
             self._gap(before, event.timestamp)
         msg: Any = event.msg
         attempt = self._step_failed_for + 1
-        self._begin(Part(0, msg.step_name, True, Span(Look.RUNNING, event.timestamp), attempt))
+        span = Span(Look.RUNNING, event.timestamp)
+        self._begin(Part(0, msg.step_name, span, attempt, is_step=True))
 
     def step_ended(self, event: HistoryEvent) -> None:
         part = self._part
@@ -151,7 +152,7 @@ class _Telling:
             part.marks.append(Mark(Look.NOTE, event.timestamp, _words_of_note(event)))
 
     def _between(self, name: str, look: Look, start: datetime, due: datetime | None = None) -> None:
-        self._begin(Part(0, name, False, Span(look, start, due=due)))
+        self._begin(Part(0, name, Span(look, start, due=due)))
 
     def _gap(self, before: Part, until: datetime) -> None:
         began = before.span.end
@@ -274,7 +275,8 @@ class _Telling:
         """The step that is going on: rows of operations stand in no other place."""
         if self._part is None:
             last = self.parts[-1]
-            self._begin(Part(0, last.name, last.is_step, Span(Look.RUNNING, last.span.start)))
+            span = Span(Look.RUNNING, last.span.start)
+            self._begin(Part(0, last.name, span, is_step=last.is_step))
         assert self._part is not None
         return self._part
 
@@ -340,22 +342,19 @@ def _words_of_end(event: HistoryEvent) -> str:
 
 
 def _words_of_note(event: HistoryEvent) -> str:
-    msg: Any = event.msg
-    match event.kind:
-        case _K.RUN_CANCEL_RECEIVED:
-            return "a cancel came"
-        case _K.EVENT_UNHANDLED:
-            return f"event {msg.event_name} has no handler: dropped"
-        case _K.UPDATE_ANSWERED:
-            return f"update {msg.update_name} answered"
-        case _K.MESSAGE_SENT:
-            return f"event {msg.event_name} sent to {msg.wf_id}"
-        case _K.MESSAGE_REFUSED:
-            return f"event {msg.event_name} not taken by {msg.wf_id}: {msg.reason}"
-        case _K.PARENT_EVENT_SENT:
-            return f"event {msg.event_name} sent to the parent"
-        case _K.PARENT_REFUSED:
-            return f"event {msg.event_name} not taken by the parent: {msg.reason}"
-        case _K.CHILD_REFUSED:
-            return f"child {msg.wf_id} not started: {msg.reason}"
-    return f"{str(event.kind).partition('.')[0]} {getattr(msg, 'value', '')}"
+    words = _WORDS.get(event.kind)
+    if words is not None:
+        return words(event.msg)
+    return f"{event.kind.partition('.')[0]} {getattr(event.msg, 'value', '')}"
+
+
+_WORDS: Final[Mapping[HistoryKind, Callable[[Any], str]]] = {
+    _K.RUN_CANCEL_RECEIVED: lambda _: "a cancel came",
+    _K.EVENT_UNHANDLED: lambda m: f"event {m.event_name} has no handler: dropped",
+    _K.UPDATE_ANSWERED: lambda m: f"update {m.update_name} answered",
+    _K.MESSAGE_SENT: lambda m: f"event {m.event_name} sent to {m.wf_id}",
+    _K.MESSAGE_REFUSED: lambda m: f"event {m.event_name} not taken by {m.wf_id}: {m.reason}",
+    _K.PARENT_EVENT_SENT: lambda m: f"event {m.event_name} sent to the parent",
+    _K.PARENT_REFUSED: lambda m: f"event {m.event_name} not taken by the parent: {m.reason}",
+    _K.CHILD_REFUSED: lambda m: f"child {m.wf_id} not started: {m.reason}",
+}

@@ -48,7 +48,7 @@ async def main(chosen: argparse.Namespace) -> int:
 
 
 async def _inside(name: str, chosen: argparse.Namespace) -> int:
-    """The same, in a network namespace of its own: what is done to packets there is for it alone."""
+    """The same, in a network namespace of its own: its packets are nobody else's."""
     options = ["--is-inside", "--seed", str(chosen.seed)]
     if chosen.seconds:
         options += ["--seconds", str(chosen.seconds)]

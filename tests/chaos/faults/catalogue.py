@@ -152,7 +152,7 @@ FAULTS = {
         ),
         Fault(
             "locks",
-            "a rival that locks open runs in random order: real deadlocks, statements that time out",
+            "a rival that locks open runs in random order: deadlocks, statements that time out",
             [database.lock],
         ),
         Fault(

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import random
+from typing import Any
 
 import asyncpg
 
 from tests.chaos.storm import Storm
-
-ERRORS = {"serialization": "40001", "deadlock": "40P01", "cancelled": "57014", "lock": "55P03"}
+from tests.chaos.strikes import OURS
 
 # At a statement's end or at the commit itself, when all else has been done.
 TRIGGERS = """
@@ -21,9 +20,12 @@ begin
     end if;
     return null;
 end $$;
-create trigger chaos after update on grctl.runs for each statement execute function grctl_chaos_fail();
-create trigger chaos after insert on grctl.inbox for each statement execute function grctl_chaos_fail();
-create trigger chaos after update on grctl.workers for each statement execute function grctl_chaos_fail();
+create trigger chaos after update on grctl.runs
+    for each statement execute function grctl_chaos_fail();
+create trigger chaos after insert on grctl.inbox
+    for each statement execute function grctl_chaos_fail();
+create trigger chaos after update on grctl.workers
+    for each statement execute function grctl_chaos_fail();
 create constraint trigger chaos_late after insert on grctl.events deferrable initially deferred
     for each row when (new.seq % 7 = 0) execute function grctl_chaos_fail();
 """
@@ -34,6 +36,7 @@ drop trigger chaos on grctl.workers;
 drop trigger chaos_late on grctl.events;
 """
 RUNS = "select run_id from grctl.runs where ended_at is null order by random() limit 5"
+LOCK = "select from grctl.runs where run_id = $1 for update"
 
 
 async def down(storm: Storm) -> None:
@@ -64,35 +67,29 @@ async def lock(storm: Storm) -> None:
         while await storm.pause(0.05, 0.2):
             connection = await asyncpg.connect(storm.dsn)
             try:
-                async with connection.transaction():
-                    runs = [row["run_id"] for row in await connection.fetch(RUNS)]
-                    random.shuffle(runs)
-                    for run_id in runs:
-                        await connection.fetch(
-                            "select from grctl.runs where run_id = $1 for update", run_id
-                        )
-                        await asyncio.sleep(0.1)
+                await _lock_some_runs(connection)
             except asyncpg.PostgresError:
                 pass  # now and then it is the rival that is the victim
             finally:
                 await connection.close()
         await execute(storm, "alter database grctl reset all")
-        await execute(storm, TERMINATE)  # what they had set lasts as long as the sessions
+        await execute(storm, OURS)  # what they had set lasts as long as the sessions
 
 
-TERMINATE = (
-    "select pg_terminate_backend(pid) from pg_stat_activity where application_name like 'grctl%'"
-)
+async def _lock_some_runs(connection: asyncpg.Connection[Any]) -> None:
+    async with connection.transaction():
+        for row in await connection.fetch(RUNS):
+            await connection.fetch(LOCK, row["run_id"])
+            await asyncio.sleep(0.1)
 
 
 async def hold_snapshot(storm: Storm) -> None:
     """A transaction stays open all the while: nothing that dies in it can be cleared away."""
     connection = await asyncpg.connect(storm.dsn)
-    async with storm.fault("snapshot"):
-        async with connection.transaction(isolation="repeatable_read"):
-            await connection.fetchval("select count(*) from grctl.runs")
-            while await storm.pause(1, 2):
-                pass
+    async with storm.fault("snapshot"), connection.transaction(isolation="repeatable_read"):
+        await connection.fetchval("select count(*) from grctl.runs")
+        while await storm.pause(1, 2):
+            pass
     await connection.close()
 
 

@@ -44,6 +44,8 @@ postgresql:
   bin_dir: {bin}
   data_dir: {directory}/data
   pgpass: {directory}/pgpass
+  remove_data_directory_on_rewind_failure: true
+  remove_data_directory_on_diverged_timelines: true
   parameters: {{unix_socket_directories: "."}}
   pg_hba: ["host all all 127.0.0.1/32 md5", "host replication all 127.0.0.1/32 md5"]
   authentication:

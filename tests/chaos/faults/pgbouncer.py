@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import pwd
 import os
+import pwd
 import shutil
 import socket
 from collections.abc import AsyncIterator
@@ -36,24 +36,8 @@ pidfile = {directory}/pid
 async def pgbouncer(dsn: str, directory: Path, *, connections: int) -> AsyncIterator[str]:
     """The URL of a PgBouncer that shares so many connections to ``dsn`` among its clients."""
     parts = urlsplit(dsn)
-    directory.mkdir()
     port = free_port()
-    text = CONFIGURATION.format(
-        database=parts.path[1:],
-        server_port=parts.port,
-        user=parts.username,
-        password=parts.password,
-        port=port,
-        connections=connections,
-        directory=directory,
-    )
-    (directory / "pgbouncer.ini").write_text(text)
-    account = []
-    if os.geteuid() == 0:  # it refuses to run as root
-        owner = pwd.getpwnam("postgres")
-        account = ["-u", owner.pw_name]
-        for path in (directory, *directory.iterdir()):
-            shutil.chown(path, owner.pw_uid, owner.pw_gid)
+    account = _configured(dsn, directory, port, connections)
     process = await asyncio.create_subprocess_exec(
         program("pgbouncer") or "pgbouncer",
         "-q",
@@ -67,6 +51,28 @@ async def pgbouncer(dsn: str, directory: Path, *, connections: int) -> AsyncIter
     finally:
         process.kill()
         await process.wait()
+
+
+def _configured(dsn: str, directory: Path, port: int, connections: int) -> list[str]:
+    """Write the configuration; the options that name the account, where there has to be one."""
+    parts = urlsplit(dsn)
+    directory.mkdir()
+    text = CONFIGURATION.format(
+        database=parts.path[1:],
+        server_port=parts.port,
+        user=parts.username,
+        password=parts.password,
+        port=port,
+        connections=connections,
+        directory=directory,
+    )
+    (directory / "pgbouncer.ini").write_text(text)
+    if os.geteuid() == 0:  # it refuses to run as root
+        owner = pwd.getpwnam("postgres")
+        for path in (directory, *directory.iterdir()):
+            shutil.chown(path, owner.pw_uid, owner.pw_gid)
+        return ["-u", owner.pw_name]
+    return []
 
 
 def free_port() -> int:

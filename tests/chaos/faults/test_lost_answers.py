@@ -154,7 +154,9 @@ async def test_runs_whose_claim_has_no_answer_are_given_back(database: Database)
         far = near.model_copy(update={"database_url": proxy.url})
         connection = await stack.enter_async_context(await Connection.connect(settings=near))
         client = Client(connection)
-        worker = Worker(ALL, await stack.enter_async_context(await Connection.connect(settings=far)))
+        worker = Worker(
+            ALL, await stack.enter_async_context(await Connection.connect(settings=far))
+        )
         working = asyncio.create_task(worker.start())
         await worker.wait_until_ready()
         handles: list[Any] = []
@@ -186,7 +188,7 @@ async def test_an_answer_lost_after_the_commit_changes_nothing(
             await Connection.connect(settings=far if who else near)
         )
         worker = Worker(ALL, worker_connection)
-        if name in {"register"}:
+        if name == "register":
             proxy.loses_answer_to = worker.database.sql(file, name)
         working = asyncio.create_task(worker.start())
         try:
@@ -216,6 +218,7 @@ async def story(client: Client, me: str) -> None:
     handle = await client.get_workflow_handle(
         (await until_answered(lambda: start(client, "lost.parent", me))).workflow_id
     )
+
     async def heard() -> list[str]:
         return await until_answered(lambda: handle.query("all_heard", timeout=20))
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
 from collections.abc import AsyncIterator
-from typing import Any
+from contextlib import asynccontextmanager
 
 from grctl.client import Client, Connection
-from grctl.errors import StepFailed, WorkflowError
+from grctl.errors import StepFailed
 from grctl.settings import load_settings
 from tests.chaos.storm import Storm
 
@@ -90,5 +89,3 @@ async def roll(storm: Storm) -> None:
                 storm.workers.alive.remove(worker)
                 await successor
             assert code == 0, worker.output[-3000:]
-
-

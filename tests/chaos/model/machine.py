@@ -28,7 +28,8 @@ STATE = f"""
     select run_id, status, owner, epoch, cause, step_no, step_name, step_attempt, crashes,
         inbox_head, inbox_tail, wait_step, cancel_requested_at is not null as cancel,
         round(extract(epoch from wake_at - now()) / 3600)::integer as due,
-        (select json_object_agg(s.key, s.value) from grctl.store s where s.run_id = r.run_id) as store,
+        (select json_object_agg(s.key, s.value) from grctl.store s
+            where s.run_id = r.run_id) as store,
         (select json_agg(json_build_array(e.kind, e.epoch) order by e.seq)
          from grctl.events e where e.run_id = r.run_id) as history,
         (select json_agg(
@@ -51,7 +52,8 @@ def started(machine: Machine) -> bool:
 
 PICK = st.integers(0, 1000)
 ENDS = [
-    "step", "delay", "wait", "wait", "wait for ever", "rewait", "retry", "complete", "again", "fail",
+    "step", "delay", "wait", "wait", "wait for ever", "rewait", "retry", "complete", "again",
+    "fail",
 ]  # fmt: skip
 
 
@@ -115,7 +117,9 @@ class Machine(RuleBasedStateMachine):
             if is_answered:
                 self.database.fetch("queries", "answer", query_id, '"yes"', None)
                 answers = self.database.fetch("queries", "read", query_id)
-                assert [row["answer"] for row in answers if row["query_id"] == query_id] == ['"yes"']
+                assert [row["answer"] for row in answers if row["query_id"] == query_id] == [
+                    '"yes"'
+                ]
             self.database.fetch("queries", "forget", query_id)
 
     @rule(hours=st.sampled_from([1, 1, 2, 4]))
@@ -328,7 +332,10 @@ class Machine(RuleBasedStateMachine):
     # --- picking ------------------------------------------------------------------------------
 
     def _run(self, pick: int, fits: Callable[[Run], bool] = lambda _: True) -> Run | None:
-        runs = [run for run in self.model.runs.values() if fits(run)]
+        """Of the open ones, and of the one that ended last."""
+        fitting = [run for run in self.model.runs.values() if fits(run)]
+        ended = [run for run in fitting if not run.is_open]
+        runs = [run for run in fitting if run.is_open] + ended[-1:]
         return runs[pick % len(runs)] if runs else None
 
     def _desk(self, pick: int) -> Desk:

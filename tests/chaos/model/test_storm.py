@@ -1,8 +1,9 @@
-"""Batches, cancels and terminates that touch the same runs in opposite orders: none waits for ever."""
+"""Batches, cancels and terminates of the same runs in opposite orders: none waits for ever."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import Counter
 from random import Random
 from typing import Any
@@ -74,10 +75,8 @@ async def cancel(pool: Pool, runs: list[UUID], number: int, done: asyncio.Event)
             await pool.fetchval("runs", "cancel", run_id, "storm")
         rounds += 1
         victim = runs[number * 3 + rounds % 3]
-        try:
+        with contextlib.suppress(asyncpg.SerializationError):  # it changed hands
             await pool.fetchval("runs", "terminate", victim, "storm")
-        except asyncpg.SerializationError:
-            pass  # it changed hands
     return rounds
 
 

@@ -41,7 +41,9 @@ def main() -> int:
     parser.add_argument("names", nargs="*", help="parts of names; default: all")
     parser.add_argument("--write", action="store_true", help="put the score into the report")
     options = parser.parse_args()
-    chosen = [each for each in ALL if not options.names or any(n in each.name for n in options.names)]
+    chosen = [
+        each for each in ALL if not options.names or any(n in each.name for n in options.names)
+    ]
     scores = []
     for mutant in chosen:
         score = run(mutant)

@@ -19,7 +19,7 @@ FENCE = [
         SQL,
         "where r.run_id = t.run_id and r.epoch = t.epoch and (r.owner = p_worker)",
         "where r.run_id = t.run_id and (r.owner = p_worker)",
-        MODEL,
+        "tests/postgres/test_journal.py",
     ),
     Mutant(
         "a claim does not raise the epoch",
@@ -45,7 +45,7 @@ FENCE = [
     Mutant(
         "the fence is read, not locked",
         SQL,
-        "    update grctl.writers w\n    set last_batch = p_batch\n    where w.worker_no = p_worker "
+        "    update grctl.writers w\n    set last_batch = p_batch\n    where w.worker_no = p_worker "  # noqa: E501
         "and w.slot = p_slot and w.last_batch < p_batch;\n",
         "    perform from grctl.writers w\n    where w.worker_no = p_worker and w.slot = p_slot "
         "and w.last_batch < p_batch;\n",
@@ -66,10 +66,10 @@ FENCE = [
         "tests/postgres/test_database_functions.py",
     ),
     Mutant(
-        "a fenced journal goes on",
+        "a fenced journal stops no step",
         "grctl/postgres/journal.py",
-        "            self._journal.fence()\n            return\n",
-        "            return\n",
+        "        self._on_fenced()\n",
+        "",
         "tests/postgres/test_journal.py",
     ),
 ]
@@ -148,7 +148,7 @@ CLAIMS = [
     Mutant(
         "a crash is not counted",
         SQL,
-        "                + (p_reason = 'lost' and r.run_id = coalesce(v_suspect, r.run_id))::integer",
+        "                + (p_reason = 'lost' and r.run_id = coalesce(v_suspect, r.run_id))::integer",  # noqa: E501
         "                + 0",
         MODEL,
     ),
@@ -245,8 +245,9 @@ REPLAY = [
     Mutant(
         "a cancellation by a shutdown is recorded",
         "grctl/worker/task.py",
-        "made; one by the engine is none.\"\"\"\n        if self.scope.is_closed:\n            return\n",
-        "made; one by the engine is none.\"\"\"\n",
+        'made; one by the engine is none."""\n'
+        "        if self.scope.is_closed:\n            return\n",
+        'made; one by the engine is none."""\n',
         "tests/chaos/test_zombie_and_stop.py tests/worker",
     ),
     Mutant(

@@ -1,4 +1,4 @@
-"""What must hold of a simulated history: the tables', the ledger's and the clients' accounts agree."""
+"""What must hold of a simulated history: tables, ledger and clients tell the same."""
 
 from __future__ import annotations
 
@@ -25,6 +25,13 @@ FOLDED = """
     where e.kind = 'step.completed' and e.name in ('poke', 'ask')
 """
 STORED = "select run_id, key from grctl.store where key like 'poke %' or key like 'ask %'"
+UNPLANNED = """
+    select r.wf_id, r.error #>> '{error,type}' as type, r.error #>> '{error,message}' as message
+    from grctl.runs r
+    where r.status = 'failed' and r.error::text not like '%as planned%'
+        and r.error::text not like '%CancelledError%'
+"""
+"""A step that waits for a child is cancelled with it; nothing else here fails by itself."""
 DONE = """
     select first.input ->> 'ident' as ident
     from grctl.events e
@@ -37,6 +44,7 @@ def check(history: History, server: Server) -> None:
     """AssertionError says all that is wrong, and the seed."""
     wrong = violations(server.look, ALWAYS | AT_THE_END)
     wrong += _starts(history, server) + _messages(history, server) + _bodies(history, server)
+    wrong += [f"failed: {tuple(row)}" for row in server.look(UNPLANNED)]
     if set(server.look(FOLDED)) != set(server.look(STORED)):
         wrong.append("the store is not what the finished steps wrote")
     again = f"python -m tests.chaos.simulation {history.seed}"
@@ -45,7 +53,9 @@ def check(history: History, server: Server) -> None:
 
 def _starts(history: History, server: Server) -> list[str]:
     runs = {str(row["run_id"]) for row in server.look("select run_id from grctl.runs")}
-    return [f"start {each} was taken and is not there" for each in history.told.started.keys() - runs]
+    return [
+        f"start {each} was taken and is not there" for each in history.told.started.keys() - runs
+    ]
 
 
 def _messages(history: History, server: Server) -> list[str]:

@@ -1,4 +1,4 @@
-"""What must hold of the tables at every moment. Each is a query for the runs of which it does not."""
+"""What must hold of the tables at every moment. Each is a query for runs of which not."""
 
 from __future__ import annotations
 
@@ -96,7 +96,8 @@ ALWAYS = {
             select from grctl.events e
             where e.kind = 'step.completed' and (e.body ->> 'run_id')::uuid = c.run_id)
          except
-         select run_id, (body ->> 'run_id')::uuid from grctl.events where kind = 'child.started')""",
+         select run_id, (body ->> 'run_id')::uuid from grctl.events
+         where kind = 'child.started')""",
     "a child's end is told to its parent once": """
         select c.run_id
         from grctl.runs c

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import Generator
 from random import Random
 from typing import Any
 
@@ -29,9 +27,11 @@ class SimulatedLease(LeaseKeeper):
 
 
 class Process:
-    """A worker, and its link to the server. ``is_over`` is done when it has ended, or was killed."""
+    """A worker, and its link to the server. ``is_over`` is done when it ended, or was killed."""
 
-    def __init__(self, network: Network, settings: Settings, dice: Random, weather: Weather) -> None:
+    def __init__(
+        self, network: Network, settings: Settings, dice: Random, weather: Weather
+    ) -> None:
         self.link = network.link(dice, weather)
         self._settings = settings
         self.worker: Worker

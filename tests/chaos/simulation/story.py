@@ -67,6 +67,7 @@ class History:
 
 def tell(server: Server, settings: Settings, seed: int, runs: int = 8) -> History:
     """The history of ``seed``."""
+
     async def main(loop: SimulatedLoop) -> History:
         with mock.patch.object(worker_module, "LeaseKeeper", SimulatedLease):
             return await Story(server, settings, seed, runs).play(loop)

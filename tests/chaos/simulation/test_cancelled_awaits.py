@@ -1,4 +1,4 @@
-"""Any coroutine of a worker is cancelled at any of its awaits: no run is lost, nothing is doubled."""
+"""A worker's coroutine is cancelled at any of its awaits: no run is lost, nothing is doubled."""
 
 from __future__ import annotations
 
@@ -168,7 +168,7 @@ async def check_result(handle: Any, told: str, *, is_struck: bool) -> None:
     except WorkflowError as error:
         # Nothing but its own code cancels a step's task, so that a strike there is its own.
         assert is_struck, told
-        assert "CancelledError" in str(error), told
+        assert "CancelledError" in str(error), told  # noqa: PT017 - either end is right
 
 
 async def none_in_a_transaction(database: Database, told: str) -> None:

@@ -1,0 +1,41 @@
+"""The faults of the catalogue upon the load, each in a process of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+
+import pytest
+
+from tests.chaos.faults.catalogue import FAULTS
+from tests.chaos.faults.needs import needs
+
+PATIENCE = 600.0
+FIGURES = os.environ.get("GRCTL_TEST_CHAOS_FIGURES")
+"""A file to which the figures of the report's table are added."""
+
+
+@pytest.mark.chaos
+@pytest.mark.parametrize(
+    "name", [pytest.param(f.name, marks=needs(*f.needs, root=f.root)) for f in FAULTS.values()]
+)
+async def test_a_fault_breaks_nothing(name: str) -> None:
+    options = ["--figures", FIGURES] if FIGURES else []
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "tests.chaos.faults",
+        name,
+        *options,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    try:
+        async with asyncio.timeout(PATIENCE):
+            words = (await process.communicate())[0].decode()
+    finally:
+        if process.returncode is None:
+            process.terminate()
+            await process.wait()
+    assert process.returncode == 0, words
