@@ -152,7 +152,7 @@ class Settings(BaseSettings):
         None,
         ge=0,
         le=65535,
-        description="port of a worker's /metrics, /healthz, /readyz; 0: any free one; default: none",
+        description="port of a worker's /metrics, /healthz, /readyz; 0: any free; default: none",
     )
     metrics_host: str = Field(
         "127.0.0.1", min_length=1, description="address that the metrics port is bound to"

@@ -74,7 +74,10 @@ def test_the_checker_notices(report: Report, pickled: bytes, name: str) -> None:
     number = name.partition("_")[0].upper()
     doctored = Records(**pickle.loads(pickled))
 
-    run = DOCTORED[name](doctored)
+    try:
+        run = DOCTORED[name](doctored)
+    except StopIteration:
+        pytest.skip("this storm had no run that it can be done to")
 
     doctored = Records(**fields_of(doctored))  # without what was worked out meanwhile
     assert run in {violation.run for violation in INVARIANTS[number](doctored)}
