@@ -124,25 +124,11 @@ class Database:
 
     async def fetch(self, file: str, name: str, *args: Any) -> list[asyncpg.Record]:
         """Run one statement by name; its rows."""
-        return await self._ask(lambda c: c.fetch(self.sql(file, name), *args))
+        return await self.pool.fetch(self.sql(file, name), *args)
 
     async def fetchval(self, file: str, name: str, *args: Any) -> Any:
         """Run one statement by name; the first value of its first row."""
-        return await self._ask(lambda c: c.fetchval(self.sql(file, name), *args))
-
-    async def _ask(
-        self, statement: Callable[[asyncpg.pool.PoolConnectionProxy[Any]], Awaitable[T]]
-    ) -> T:
-        """Run one statement on a connection of the pool."""
-        pool = self.pool
-        async with pool.acquire() as connection:
-            try:
-                return await statement(connection)
-            except TimeoutError:
-                # Whatever swallowed the answer has the others, too: each would take as long.
-                connection.terminate()
-                await pool.expire_connections()
-                raise
+        return await self.pool.fetchval(self.sql(file, name), *args)
 
     async def patiently(
         self, what: str, attempt: Callable[[], Awaitable[T]], patience: float | None = None
