@@ -16,7 +16,7 @@ STAMP := $(VENV)/.installed
 CODE := grctl migrations tests docs examples benchmarks
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev test check format bench chaos soak docs deployment clean
+.PHONY: help setup demo dev test check format bench chaos mutants soak docs deployment clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(firstword $(MAKEFILE_LIST)) \
@@ -48,6 +48,9 @@ bench: $(STAMP) ## how fast it is on this machine
 
 chaos: $(STAMP) ## the long forms of random tests, and storms of faults with their figures
 	$(PY) -m pytest -m chaos $(ARGS)
+
+mutants: $(STAMP) ## plant each known bug in a copy, and see which test notices it
+	@$(PY) -m tests.chaos.mutants $(ARGS)
 
 soak: $(STAMP) ## 100,000 runs under faults in turn, and what must stay flat; ARGS='--runs 5000'
 	@$(PY) -m tests.chaos.soak $(ARGS)

@@ -58,17 +58,18 @@ async def counted(subject: str, url: str, prefix: str) -> tuple[int, int]:
     """Runs that ended well, and tasks that are recorded, of those whose name begins so."""
     connection = await asyncpg.connect(url)
     try:
-        runs, tasks = await connection.fetchrow(_COUNTS[subject], prefix)
+        row = await connection.fetchrow(_COUNTS[subject], prefix)
     finally:
         await connection.close()
-    return runs, tasks
+    assert row is not None
+    return row[0], row[1]
 
 
 async def recorded(subject: str, url: str) -> dict[str, int]:
     """By run, how many of its tasks are recorded; of a database with one workload alone."""
     connection = await asyncpg.connect(url)
     try:
-        return dict(await connection.fetch(_RECORDED[subject]))
+        return {row[0]: row[1] for row in await connection.fetch(_RECORDED[subject])}
     finally:
         await connection.close()
 

@@ -79,11 +79,11 @@ def _calls_to(names: Mapping[str, str]) -> Iterator[list[tuple[str, tuple[Any, .
             calls.append((query, args))
         return await original(self, query, *args, **options)
 
-    asyncpg.Connection.fetch = fetch
+    setattr(asyncpg.Connection, "fetch", fetch)  # noqa: B010 - a method cannot be assigned to
     try:
         yield calls
     finally:
-        asyncpg.Connection.fetch = original
+        setattr(asyncpg.Connection, "fetch", original)  # noqa: B010 - see above
 
 
 async def _typed(

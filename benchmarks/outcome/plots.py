@@ -23,7 +23,7 @@ COLOURS = {
     "grctl": "#2f9e6e", "dbos": "#d9772b", "dbos-queue": "#b98a5a", "absurd": "#7a6fd0",
     "restate": "#3b8fc4", "pgbench": GREY, "bare commits": GREY,
 }  # fmt: skip
-STYLE: dict[str, Any] = {
+STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "grctl",
     "font.family": "sans-serif",
@@ -103,7 +103,7 @@ def _floor(results: Results) -> list[Bar]:
 
 def _plot(path: Path, label: str, panels: Sequence[tuple[str, list[Bar]]]) -> None:
     heights = [len(bars) + 1.2 for _, bars in panels]
-    with mpl.rc_context(STYLE):
+    with plt.rc_context(STYLE):
         figure, axes = plt.subplots(
             len(panels), 1, figsize=(7.5, 0.27 * sum(heights) + 0.4), squeeze=False,
             gridspec_kw={"height_ratios": heights}, layout="constrained",

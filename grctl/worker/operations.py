@@ -18,9 +18,6 @@ from grctl.worker.scope import CANCEL_ASKED, Scope, wait_for
 
 __all__ = ["branch_of_step", "record_cancelled", "recorded_value", "sleep"]
 
-TIMER_PRECISION = 0.001
-"""Seconds by which a timer of uvloop may be early: it counts whole milliseconds."""
-
 T = TypeVar("T")
 
 
@@ -59,7 +56,7 @@ async def sleep(branch: Branch, key: str, duration: timedelta) -> None:
         await scope.turn(recorded)
         return
     place = scope.run.last_seq
-    left = duration_ms / 1000 + TIMER_PRECISION
+    left = duration_ms / 1000
     if recorded is not None and recorded.start is not None:
         left -= recorded.start.age
     else:

@@ -12,7 +12,6 @@ step of a single asyncio task needs no such care: there is nobody whose order co
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import contextvars
 import functools
 from collections import deque
@@ -27,6 +26,7 @@ from grctl.engine.rows import Row
 from grctl.log import get_logger
 from grctl.postgres.batch import Answer, Commit
 from grctl.worker.branches import running
+from grctl.worker.clock import pause
 
 if TYPE_CHECKING:
     from grctl.telemetry.tracing import Tracing
@@ -224,11 +224,8 @@ class Scope:
 
     async def pause(self, seconds: float) -> None:
         """Wait as long, or until a cancel of the run is asked for."""
-        if seconds <= 0:
-            return
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self.cancel_requested.wait()
+        if seconds > 0:
+            await pause(seconds, self.cancel_requested)
 
     async def in_thread(
         self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]

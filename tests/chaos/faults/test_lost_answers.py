@@ -206,7 +206,7 @@ async def test_an_answer_lost_after_the_commit_changes_nothing(
         finally:
             await worker.stop(0)
             await working
-    assert proxy.cuts == 1
+        assert proxy.cuts == 1
     assert {run: n for run, n in bodies.items() if n > 1} == {}
     await assert_whole(database)
 

@@ -22,23 +22,9 @@ from grctl.models.directive import Complete, ContinueAsNew, NextStep, Wait
 from grctl.worker.run import HeldRun, run_after
 from tests.chaos.model.database import HOUR, WF_TYPE, Desk, Shifted
 from tests.chaos.model.reference import Reference, Run
+from tests.chaos.model.state import STATE, as_expected, as_stored, differences
 from tests.chaos.simulation.invariants import ALWAYS, violations
 
-STATE = f"""
-    select run_id, status, owner, epoch, cause, step_no, step_name, step_attempt, crashes,
-        inbox_head, inbox_tail, wait_step, cancel_requested_at is not null as cancel,
-        round(extract(epoch from wake_at - now()) / 3600)::integer as due,
-        (select json_object_agg(s.key, s.value) from grctl.store s
-            where s.run_id = r.run_id) as store,
-        (select json_agg(json_build_array(e.kind, e.epoch) order by e.seq)
-         from grctl.events e where e.run_id = r.run_id) as history,
-        (select json_agg(
-            case i.kind when 'child' then i.message_id::text else i.payload #>> '{{}}' end
-            order by i.no)
-         from grctl.inbox i where i.run_id = r.run_id) as inbox
-    from grctl.runs r
-    where r.wf_type = '{WF_TYPE}'
-"""
 IDS = st.sampled_from(["a", "b", "c"])
 
 
@@ -87,12 +73,15 @@ class Machine(RuleBasedStateMachine):
     @rule(pick=PICK)
     def send(self, pick: int) -> None:
         if run := self._run(pick):
-            self.messages += 1
-            text = f"message {self.messages}"
-            [answer] = self.database.fetch(
-                "inbox", "send", run.run_id, "event", "poke", json.dumps(text), uuid4()
-            )
-            assert answer["delivered"] == self.model.send(run, text)
+            self._send_to(run)
+
+    def _send_to(self, run: Run) -> None:
+        self.messages += 1
+        text = f"message {self.messages}"
+        [answer] = self.database.fetch(
+            "inbox", "send", run.run_id, "event", "poke", json.dumps(text), uuid4()
+        )
+        assert answer["delivered"] == self.model.send(run, text)
 
     @rule(pick=PICK, how=st.sampled_from(["cancel", "cancel", "terminate"]))
     def end(self, pick: int, how: str) -> None:
@@ -232,6 +221,34 @@ class Machine(RuleBasedStateMachine):
             else:
                 del desk.held[held.run_id, held.epoch]
 
+    @rule(
+        pick=PICK,
+        how=st.sampled_from(["wait", "wait for ever"]),
+        reads=st.booleans(),
+        is_late=st.booleans(),
+    )
+    @precondition(holding)
+    def meet(self, pick: int, how: str, reads: bool, is_late: bool) -> None:
+        """A message comes just before a step waits, or just after; the next step may read it."""
+        if found := self._held(pick):
+            if not is_late:
+                self._send_to(found[2])
+            self.end_step(pick, how, 1, reads=False, key="x", is_lost=False)
+            if is_late:
+                self._send_to(found[2])
+            elif self._held(pick) == found:
+                self.end_step(pick, "step", 2, reads=reads, key="x", is_lost=False)
+
+    @rule(pick=PICK, by=st.sampled_from(["cancel", "terminate"]), how=st.sampled_from(ENDS))
+    @precondition(holding)
+    def end_under_way(self, pick: int, by: str, how: str) -> None:
+        """A cancel or a terminate comes just before the step's end, which writes to the store."""
+        if found := self._held(pick):
+            run = found[2]
+            answer = self.database.value("runs", by, run.run_id, "enough")
+            assert answer == (self.model.cancel if by == "cancel" else self.model.terminate)(run)
+            self.end_step(pick, how, 2, reads=False, key="y", is_lost=False)
+
     @rule(pick=PICK, step=st.sampled_from([None, "joined"]), is_lost=st.booleans(), wf_id=IDS,
           policy=st.sampled_from(["abandon", "cancel", "terminate"]))  # fmt: skip
     @precondition(holding)
@@ -267,6 +284,18 @@ class Machine(RuleBasedStateMachine):
             assert (run.run_id in answers) == bool(refused)
             if refused:
                 assert answers[run.run_id] == ("refused", refused)
+
+    @rule(pick=PICK)
+    @precondition(holding)
+    def leave_an_orphan(self, pick: int) -> None:
+        """A child ends after the parent that it would have told."""
+        if found := self._held(pick):
+            before = set(self.model.runs)
+            self.start_child(pick, "joined", "abandon", is_lost=False, wf_id="a")
+            for run_id in (found[2].run_id, *(self.model.runs.keys() - before)):
+                run = self.model.runs[run_id]
+                answer = self.database.value("runs", "terminate", run_id, "enough")
+                assert answer == self.model.terminate(run)
 
     @rule(pick=PICK, is_forgotten=st.booleans())
     @precondition(holding)
@@ -319,10 +348,10 @@ class Machine(RuleBasedStateMachine):
 
     @invariant()
     def the_tables_hold_what_the_reference_says(self) -> None:
-        found = {row["run_id"]: _found(row) for row in self.database.look(STATE)}
-        assert found.keys() == self.model.runs.keys()
+        tables = {row["run_id"]: as_stored(row) for row in self.database.look(STATE)}
+        assert tables.keys() == self.model.runs.keys()
         for run_id, run in self.model.runs.items():
-            assert _differences(found[run_id], _expected(run)) == {}
+            assert differences(tables[run_id], as_expected(run)) == {}
 
     def teardown(self) -> None:
         """At the end: the slower looks."""
@@ -396,27 +425,3 @@ def _body(how: str, hours: int, held: HeldRun, successor: Run | None) -> str:
     if successor is not None:
         told |= {"next": "continue_as_new", "run_id": str(successor.run_id)}
     return json.dumps(told)
-
-
-def _found(row: Any) -> dict[str, Any]:
-    found = dict(row)
-    del found["run_id"]
-    for name, empty in (("store", {}), ("history", []), ("inbox", [])):
-        found[name] = empty if found[name] is None else json.loads(found[name])
-    found["history"] = [tuple(each) for each in found["history"]]
-    return found
-
-
-def _differences(found: dict[str, Any], expected: dict[str, Any]) -> dict[str, Any]:
-    return {name: (found[name], each) for name, each in expected.items() if found[name] != each}
-
-
-def _expected(run: Run) -> dict[str, Any]:
-    return {
-        "status": run.status, "owner": run.owner, "epoch": run.epoch, "cause": run.cause,
-        "step_no": run.step_no, "step_name": run.step_name, "step_attempt": run.step_attempt,
-        "crashes": run.crashes, "inbox_head": run.head, "inbox_tail": run.tail,
-        "wait_step": run.wait_step, "cancel": run.cancel, "due": run.due,
-        "store": {key: json.loads(value) for key, value in run.store.items()},
-        "history": run.history, "inbox": run.inbox,
-    }  # fmt: skip

@@ -24,7 +24,7 @@ def machine(settings: Settings) -> Iterator[type[Machine]]:
 
 
 def test_the_tables_are_what_the_model_says(machine: type[Machine]) -> None:
-    explore(machine, examples=80, steps=40)
+    explore(machine, examples=120, steps=40)
 
 
 @pytest.mark.chaos

@@ -195,7 +195,7 @@ MESSAGES = [
         SQL,
         "        where r.run_id = c.to_run and r.ended_at is null\n",
         "        where r.run_id = c.to_run\n",
-        "tests/postgres/test_database_functions.py tests/features",
+        MODEL,
     ),
     Mutant(
         "messages are lost when a run continues as new",

@@ -9,6 +9,7 @@ from typing import Any
 from grctl.settings import Settings
 from grctl.worker import Worker
 from grctl.worker.lease import LeaseKeeper
+from grctl.workflow import Workflow
 from tests.chaos.simulation.link import Network, Weather, connection_over
 from tests.chaos.simulation.work import work
 from tests.chaos.simulation.world import process
@@ -30,8 +31,14 @@ class Process:
     """A worker, and its link to the server. ``is_over`` is done when it ended, or was killed."""
 
     def __init__(
-        self, network: Network, settings: Settings, dice: Random, weather: Weather
+        self,
+        network: Network,
+        settings: Settings,
+        dice: Random,
+        weather: Weather,
+        workflow: Workflow = work,
     ) -> None:
+        self._workflow = workflow
         self.link = network.link(dice, weather)
         self._settings = settings
         self.worker: Worker
@@ -39,7 +46,7 @@ class Process:
 
     def start(self) -> None:
         connection = connection_over(self.link, self._settings)
-        self.worker = Worker([work], connection)
+        self.worker = Worker([self._workflow], connection)
         process.set(self)
         self.main = asyncio.ensure_future(self.worker.start())
 

@@ -77,8 +77,7 @@ def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_a_loop_that_is_cancelled_anywhere_loses_no_run(
     database: Database, settings: Settings, number: int
 ) -> None:
-    for seed in range(2):
-        await stumble(database, settings, number, seed)
+    await stumble(database, settings, number, seed=0)
 
 
 @pytest.mark.chaos
@@ -86,7 +85,7 @@ async def test_a_loop_that_is_cancelled_anywhere_loses_no_run(
 async def test_every_loop_is_cancelled_at_every_await(
     database: Database, settings: Settings, number: int
 ) -> None:
-    for seed in range(2, 40):
+    for seed in range(1, 40):
         await stumble(database, settings, number, seed)
 
 
