@@ -33,7 +33,12 @@ class Holdings:
         )
         unheld = [row for row in rows if row["is_unheld"]]
         if unheld:
-            log.warning("claimed runs given back", runs=[str(row["run_id"]) for row in unheld[:10]])
+            log.warning(
+                "claimed runs given back",
+                worker_no=self._worker_no,
+                runs=[str(row["run_id"]) for row in unheld[:10]],
+                count=len(unheld),
+            )
             await self._release([row["run_id"] for row in unheld], [row["epoch"] for row in unheld])
         return [row["run_id"] for row in rows if not row["is_unheld"]]
 

@@ -117,7 +117,8 @@ class Driver:
             async with self.noted(uuid4().hex, "close", handle.workflow_id, handle) as said:
                 await handle.send("close")
             answered = said.phase != "unknown"
-            await asyncio.sleep(0.1)
+            if not answered:  # the server is away, and not to be asked in a busy loop
+                await asyncio.sleep(0.1)
 
     async def _result(self, handle: WorkflowHandle) -> None:
         call = uuid4().hex

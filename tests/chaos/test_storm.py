@@ -68,6 +68,11 @@ def pickled(report: Report) -> bytes:
     return pickle.dumps(fields_of(report.records))
 
 
+BY_CHANCE = {"i9_letters_of_a_sender_change_places", "i11_the_parent_was_not_told"}
+"""Need what a short storm on a busy machine may not have: two handled letters of one sender, a child
+with an `on_completed_step` whose parent was not cancelled."""
+
+
 @pytest.mark.parametrize("name", DOCTORED)
 def test_the_checker_notices(report: Report, pickled: bytes, name: str) -> None:
     """Doctored records, one bug each: the invariant complains, and names the run."""
@@ -77,6 +82,8 @@ def test_the_checker_notices(report: Report, pickled: bytes, name: str) -> None:
     try:
         run = DOCTORED[name](doctored)
     except StopIteration:
+        if name not in BY_CHANCE:
+            raise
         pytest.skip("this storm had no run that it can be done to")
 
     doctored = Records(**fields_of(doctored))  # without what was worked out meanwhile

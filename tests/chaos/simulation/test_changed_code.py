@@ -215,9 +215,8 @@ async def _two_lives(loop: SimulatedLoop, server: Server, settings: Settings, ch
         handle = await client.start_workflow("changed", "a")
         while not begun["gate"]:  # noqa: ASYNC110 - simulated time
             await asyncio.sleep(0.1)
-        await asyncio.sleep(
-            2
-        )  # of simulated time: a body that runs for long has its start recorded
+        # Of simulated time: the start of a body that runs for a second is recorded.
+        await asyncio.sleep(2)
         await first.kill()
         is_open = True
         second = Process(network, settings, Random(3), CALM, _workflow(changed))
