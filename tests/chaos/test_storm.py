@@ -69,8 +69,8 @@ def pickled(report: Report) -> bytes:
 
 
 BY_CHANCE = {"i9_letters_of_a_sender_change_places", "i11_the_parent_was_not_told"}
-"""Need what a short storm on a busy machine may not have: two handled letters of one sender, a child
-with an `on_completed_step` whose parent was not cancelled."""
+"""Need what a short storm on a busy machine may not have: two handled letters of one sender, a
+child with an `on_completed_step` whose parent was not cancelled."""
 
 
 @pytest.mark.parametrize("name", DOCTORED)
