@@ -312,7 +312,15 @@ def i11_the_parent_saw_another_end(records: Records) -> str:
 
 
 def i11_the_parent_was_not_told(records: Records) -> str:
-    row = _row(records, lambda row: row.name == "joined" and row.kind == "step.completed")
+    # Not by the successor of the run that started the child: that one has really ended.
+    row = _row(
+        records,
+        lambda row: (
+            row.name == "joined"
+            and row.kind == "step.completed"
+            and records.runs[row.input["run_id"]].parent_run_id == row.run_id
+        ),
+    )
     child_id = row.input["run_id"]
     row.input_text = None
     records.runs[row.run_id].ended_at = None
