@@ -37,14 +37,17 @@ async def query(
     limit: asyncio.Timeout | None = None
     try:
         run_id = await database.fetchval("runs", "last", run.id)
-        await database.fetch("queries", "ask", query_id, run_id, run.wf_type, name, text, timeout)
+        question = (query_id, run_id, run.wf_type, name, text, timeout)
+        await database.fetch("queries", "ask", *question)
         async with asyncio.timeout(timeout) as limit:
             while True:
                 rows = await database.fetch("queries", "read", query_id)
                 row = next((r for r in rows if r["query_id"] == query_id), None)
                 if row is not None:
                     return _answer(client, row["answer"], row["error"], return_type)
-                await answered.wait_or_poll()
+                if not await answered.wait_or_poll():
+                    # A crash of the server empties the table of questions.
+                    await database.fetch("queries", "ask", *question)
     except TimeoutError as error:
         if limit is None or not limit.expired():  # the handler's own
             raise
@@ -112,9 +115,12 @@ async def deliver(
     WorkflowError if it has ended, or handles nothing so named.
     """
     database = client.database
+    tracing = client.connection.tracing
+    trace = None if tracing is None else tracing.traceparent()
     run_id = run.id
     while True:
-        sent = (await database.fetch("inbox", "send", run_id, what, name, text, message_id))[0]
+        given = (run_id, what, name, text, message_id, trace)
+        sent = (await database.fetch("inbox", "send", *given))[0]
         if sent["delivered"]:
             return
         if sent["open"] and not sent["known"]:

@@ -124,11 +124,36 @@ class Database:
 
     async def fetch(self, file: str, name: str, *args: Any) -> list[asyncpg.Record]:
         """Run one statement by name; its rows."""
-        return await self.pool.fetch(self.sql(file, name), *args)
+        return await self._ask(lambda c: c.fetch(self.sql(file, name), *args))
 
     async def fetchval(self, file: str, name: str, *args: Any) -> Any:
         """Run one statement by name; the first value of its first row."""
-        return await self.pool.fetchval(self.sql(file, name), *args)
+        return await self._ask(lambda c: c.fetchval(self.sql(file, name), *args))
+
+    async def _ask(
+        self, statement: Callable[[asyncpg.pool.PoolConnectionProxy[Any]], Awaitable[T]]
+    ) -> T:
+        """Run one statement on a connection of the pool. One that gave no answer is not kept: to
+        hear of its end, asyncpg would wait for the server once more.
+        """
+        async with self.pool.acquire() as connection:
+            try:
+                return await statement(connection)
+            except asyncio.CancelledError:
+                connection.terminate()
+                raise
+            except TimeoutError:
+                connection.terminate()
+                await self.suspect()
+                raise
+
+    async def suspect(self) -> None:
+        """A connection was found to be dead, though nobody had closed it. What swallowed its
+        answers (a firewall, a lost host) has those of the pool, too, and each would take as long to
+        be found out: all that there are now are replaced before they are used again.
+        """
+        if self._pool is not None:
+            await self._pool.expire_connections()
 
     async def patiently(
         self, what: str, attempt: Callable[[], Awaitable[T]], patience: float | None = None

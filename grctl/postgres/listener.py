@@ -54,6 +54,8 @@ class Listener:
             except Exception as error:
                 if not is_passing(error):
                     raise
+                if isinstance(error, TimeoutError):
+                    await self._database.suspect()
                 await backoff.pause(error)
             finally:
                 self.is_connected.clear()

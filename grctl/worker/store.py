@@ -61,6 +61,10 @@ class Store:
         _check(key)
         self._writes[key] = None
 
+    async def load(self) -> None:
+        """Read it now, that later reads need not wait."""
+        await self._texts()
+
     async def keys(self) -> list[str]:
         """All keys, sorted."""
         return sorted(await self._texts())

@@ -8,6 +8,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from tests.chaos.invariants import Violation
+from tests.chaos.invariants.answers import (
+    i15_an_update_is_answered_as_it_was_handled,
+    i16_a_query_sees_what_was_there,
+)
 from tests.chaos.invariants.children import i11_a_child_is_one_child
 from tests.chaos.invariants.history import (
     i2_history_is_dense_and_append_only,
@@ -47,6 +51,8 @@ INVARIANTS: dict[str, Callable[[Records], Iterator[Violation]]] = {
     "I12": i12_the_store_is_the_fold_of_its_puts,
     "I13": i13_every_run_ends_or_rightly_waits,
     "I14": i14_a_replay_gives_the_same,
+    "I15": i15_an_update_is_answered_as_it_was_handled,
+    "I16": i16_a_query_sees_what_was_there,
 }
 
 
@@ -76,6 +82,8 @@ def figures(records: Records) -> dict[str, Any]:
         "calls": sum(phases.values()),
         "unknown calls": sum(n for (_, phase), n in phases.items() if phase == "unknown"),
         "letters": sum(n for (what, _), n in phases.items() if what == "send"),
+        "updates": sum(n for (what, _), n in phases.items() if what == "update"),
+        "queries": sum(n for (what, _), n in phases.items() if what == "query"),
         "faults": dict(Counter(fault.name for fault in records.faults)),
         "rows seen meanwhile": len(records.sightings),
         "seconds until calm": round(records.calm_seconds, 1),

@@ -14,6 +14,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from random import Random
 from uuid import uuid4
 
@@ -84,17 +85,22 @@ class Driver:
         """One run: start it, talk to it, wait for its end."""
         dice, wf_id = self.dice, f"{lane}.{number}"
         seed = dice.randrange(1 << 40)
+        limit = timedelta(seconds=dice.uniform(0.02, 1)) if dice.random() < 0.1 else None
         handle = None
         for _ in range(2 if dice.random() < 0.05 else 1):  # twice: the second is refused, or not
             call = uuid4().hex
             async with self.noted(call, "start", wf_id) as said:
                 value = {"seed": seed, "shape": self.shape, "depth": 0, "origin": call}
-                said.handle = await self.client.start_workflow(LOAD, wf_id, value)
+                said.handle = await self.client.start_workflow(LOAD, wf_id, value, timeout=limit)
             handle = said.handle or handle
         if handle is None:
             return
         if dice.random() < 0.2:
             await self._send(dice.choice(self.mailboxes), lane, number, "a letter")
+        if dice.random() < 0.1:
+            await self._stamp(dice.choice(self.mailboxes), lane, number)
+        if dice.random() < 0.1:
+            await self._count(dice.choice(self.mailboxes))
         if plan_of(seed, 0, self.shape).takes_pokes and dice.random() < 0.5:
             await self._send(handle, lane, number, "a poke")
         how = dice.random()
@@ -109,6 +115,18 @@ class Driver:
         letter = {"by": lane, "n": number, "of": of}
         async with self.noted(digest(letter), "send", handle.workflow_id, handle, lane):
             await handle.send("poke", letter)
+
+    async def _stamp(self, handle: WorkflowHandle, lane: str, number: int) -> None:
+        """An update, which tells how many letters there are with it."""
+        letter = {"by": lane, "n": number, "of": "a stamp"}
+        call = digest(letter)
+        async with self.noted(call, "update", handle.workflow_id, handle, lane) as said:
+            said.detail = str(await handle.update("stamp", letter, timeout=PATIENCE))
+
+    async def _count(self, handle: WorkflowHandle) -> None:
+        """A query for the same number."""
+        async with self.noted(uuid4().hex, "query", handle.workflow_id, handle) as said:
+            said.detail = str(await handle.query("count", timeout=PATIENCE))
 
     async def _close(self, handle: WorkflowHandle) -> None:
         """Until it is answered: a mailbox that has ended is closed, too."""
@@ -125,9 +143,11 @@ class Driver:
         await self._note(call, "invoke", "result", handle.workflow_id, handle, "")
         phase, seen = "ok", ""
         try:
-            seen = digest(await handle.result(timeout=PATIENCE))
-        except TimeoutError as error:
-            phase, seen = "fail", str(error)
+            async with asyncio.timeout(PATIENCE) as limit:
+                seen = digest(await handle.result())
+        except TimeoutError as error:  # of the run, or of our patience
+            phase = "fail" if limit.expired() else "ok"
+            seen = f"{type(error).__name__}: {error}"
         except (WorkflowError, asyncio.CancelledError) as error:
             if isinstance(error, asyncio.CancelledError) and asyncio.current_task().cancelling():
                 raise

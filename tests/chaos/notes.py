@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 import json
 import os
+import socket
+import threading
 import time
 from collections import deque
 from hashlib import blake2b
@@ -81,6 +83,19 @@ class Notes:
                     noted.set_exception(ConnectionError("the ledger is gone"))
 
 
+def write_from_thread(table: str, *row: Any) -> None:
+    """Note a row from a thread that has no event loop, by a connection of the thread's own."""
+    lines = getattr(_of_thread, "lines", None)
+    if lines is None:
+        connection = socket.socket(socket.AF_UNIX)
+        connection.connect(os.environ[VARIABLE])
+        lines = _of_thread.lines = connection.makefile("rwb")
+    lines.write(json.dumps([table, row]).encode() + b"\n")
+    lines.flush()
+    if not lines.readline():
+        raise ConnectionError("the ledger is gone")
+
+
 def notes() -> Notes:
     """The connection of this process."""
     global _notes  # noqa: PLW0603 - one a process
@@ -90,3 +105,4 @@ def notes() -> Notes:
 
 
 _notes: Notes | None = None
+_of_thread = threading.local()

@@ -57,6 +57,7 @@ SHAPES = {
         kinds={
             "once": 6, "flaky": 3, "refused": 2, "exhausted": 1, "gather": 4, "race": 3,
             "timeout": 2, "sleep": 3, "value": 3, "put": 5, "child": 2, "start": 2, "tell": 3,
+            "press": 3,
         },
         endings={"step": 5, "delay": 2, "wait": 3, "await": 2},
         last={"complete": 12, "fail": 1, "raise": 1, "continue": 2},
@@ -68,7 +69,7 @@ SHAPES = {
         ops=(1, 1, 1, 2, 2),
         kinds={
             "once": 30, "flaky": 2, "refused": 1, "gather": 4, "race": 1, "timeout": 1,
-            "sleep": 2, "value": 4, "put": 6, "child": 1, "start": 1, "tell": 2,
+            "sleep": 2, "value": 4, "put": 6, "child": 1, "start": 1, "tell": 2, "press": 2,
         },
         endings={"step": 5, "delay": 1, "wait": 1, "await": 1},
         last={"complete": 60, "fail": 1, "raise": 1, "continue": 1},
@@ -117,7 +118,7 @@ def _op(dice: Random, shape: Shape, kind: str) -> Op:
     match kind:
         case "sleep":
             return Op(kind, dice.choice((0, 3, 40, shape.longest_ms)))
-        case "gather" | "race":
+        case "gather" | "race" | "press":
             return Op(kind, dice.randint(2, 4))
         case "child" | "start":
             return Op(kind, dice.randrange(1 << 30))

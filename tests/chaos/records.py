@@ -18,6 +18,8 @@ from tests.chaos.ledger import COLUMNS
 from tests.chaos.workload import CHILD, LOAD, MAILBOX
 
 TERMINAL = frozenset({"completed", "failed", "cancelled", "terminated", "timed_out", "continued"})
+LETTERS = frozenset({"poke", "stamp"})
+"""The messages that are counted: an event and an update."""
 OUTCOMES = frozenset({"task.completed", "task.failed", "task.cancelled"})
 
 
@@ -40,6 +42,7 @@ class Run:
     inbox_tail: int
     created_at: datetime
     ended_at: datetime | None
+    deadline_at: datetime | None
     cancel_requested_at: datetime | None
     parent_run_id: str | None
     parent_step: str | None
@@ -214,6 +217,11 @@ class Records:
                 first = self.predecessors[first]
             firsts[run_id] = first
         return firsts
+
+    @cached_property
+    def wall_minus_mono(self) -> float:
+        """What turns a time of the ledger into one of the time of day."""
+        return next((each.wall - each.mono for each in (*self.bodies, *self.calls)), 0.0)
 
     def operations(self, run_id: str) -> dict[tuple[int, int, str], list[Event]]:
         """A run's rows about tasks, by step, attempt of the step, and key."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 import asyncpg
 
@@ -67,9 +68,11 @@ async def hole(storm: Storm) -> None:
 async def terminate(storm: Storm) -> None:
     """The server ends connections of ours by itself, those that listen among them."""
     while await storm.pause(1, 3):
-        async with storm.fault("terminate"):
+        # Another strike may have the server restart just now: then it has none to end.
+        with contextlib.suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
             connection = await asyncpg.connect(storm.dsn)
-            await connection.execute(OURS)
+            async with storm.fault("terminate"):
+                await connection.execute(OURS)
             await connection.close()
 
 

@@ -9,10 +9,17 @@ from contextlib import asynccontextmanager
 
 import asyncpg
 
+from grctl.postgres.tables import metadata_for
+
 MOST_ROWS = 200_000
 
-_ROWS = """
-    select e.run_id, e.seq, md5(e::text) as digest
+_COLUMNS = ", ".join(
+    f"e.{column.name}" for column in metadata_for("grctl").tables["grctl.events"].columns
+)
+
+# Column by column: a migration may add one, and no row has changed by that.
+_ROWS = f"""
+    select e.run_id, e.seq, md5(row({_COLUMNS})::text) as digest
     from grctl.events e
     where e.run_id = any($1)
 """

@@ -12,6 +12,7 @@ import os
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import timedelta
 from random import Random
@@ -21,14 +22,17 @@ from grctl.errors import WorkflowError
 from grctl.models import ErrorDetails, RetryPolicy
 from grctl.worker import ChildOutcome, Context, task
 from grctl.worker.branches import running
+from grctl.worker.scope import Scope
 from grctl.workflow import Directive, Workflow
-from tests.chaos.notes import BOOT, digest, notes
+from tests.chaos.notes import BOOT, digest, notes, write_from_thread
 from tests.chaos.plans import HOPS, Op, plan_of
 
 LOAD, CHILD, MAILBOX = "chaos.load", "chaos.child", "chaos.mailbox"
 LETTERS_A_RUN = 25
 """A mailbox continues as new after so many letters."""
 
+_scope: ContextVar[Scope] = ContextVar("scope")
+"""Of the step that runs: a thread cannot ask for the asyncio task that it works for."""
 _dice = Random(os.getpid() ^ time.monotonic_ns())
 
 
@@ -45,16 +49,12 @@ class PlannedError(Exception):
 
 
 class _Body:
-    """One execution of a task's body, as it is noted."""
+    """One execution of a task's body, as it is noted. A body knows nothing of its call; the
+    ledger has to, to name what it saw.
+    """
 
-    def __init__(self, given: dict[str, Any]) -> None:
-        me = running()
-        assert me is not None
-        assert me.branch is not None
-        scope = me.branch.scope
-        # A body knows nothing of its call; the ledger has to, to name what it saw.
-        call = next(each for each in scope.active.values() if each.task is me)
-        run = scope.run
+    def __init__(self, call: Any, given: dict[str, Any]) -> None:
+        run = call.scope.run
         self._who = (str(run.run_id), run.step_no, run.step_attempt, run.step_name, call.key)
         self._name, self.attempt, self._epoch = call.spec.name, call.attempt, run.epoch
         self._input = digest(given)
@@ -69,7 +69,11 @@ class _Body:
 @asynccontextmanager
 async def noted(**given: Any) -> AsyncIterator[_Body]:
     """Around a task's body: its start is in the ledger before it begins, its end after."""
-    body = _Body(given)
+    me = running()
+    assert me is not None
+    assert me.branch is not None
+    call = next(each for each in me.branch.scope.active.values() if each.task is me)
+    body = _Body(call, given)
     await notes().write("bodies", *body.row("start"))
     try:
         yield body
@@ -98,6 +102,20 @@ async def put(key: str, value: str | None) -> str | None:
     async with noted(key=key, value=value) as body:
         body.result = value
     return value
+
+
+@task
+def press(ident: str, value: str) -> dict[str, str]:
+    """Blocks its thread. Nobody can stop it: it ends, also where its step has long been over."""
+    active = list(_scope.get().active.values())
+    body = _Body(
+        next(each for each in active if each.args[:1] == (ident,)), {"ident": ident, "value": value}
+    )
+    write_from_thread("bodies", *body.row("start"))
+    time.sleep(_dice.uniform(0, 0.05))
+    body.result = {"of": ident, "nonce": _dice.randbytes(8).hex()}
+    write_from_thread("bodies", *body.row("end"))
+    return body.result
 
 
 async def _do(ident: str, behaviour: str, value: str) -> dict[str, str]:
@@ -139,6 +157,10 @@ class Stagehand:
         self.seen = digest([seed, number])
 
     async def perform(self) -> None:
+        me = running()
+        assert me is not None
+        assert me.branch is not None
+        _scope.set(me.branch.scope)
         for n, op in enumerate(self.stage.ops):
             result = await getattr(self, op.kind)(op, f"{self.number}.{n}")
             self.seen = digest([self.seen, result])
@@ -163,6 +185,10 @@ class Stagehand:
 
     async def gather(self, op: Op, ident: str) -> Any:
         calls = [persist(f"{ident}.{n}", f"flaky{n % 2}", self.seen) for n in range(op.detail)]
+        return await asyncio.gather(*calls)
+
+    async def press(self, op: Op, ident: str) -> Any:
+        calls = [press(f"{ident}.{n}", self.seen) for n in range(op.detail)]
         return await asyncio.gather(*calls)
 
     async def race(self, op: Op, ident: str) -> Any:
@@ -334,10 +360,30 @@ async def letter(ctx: Context, by: str, n: int, of: str) -> Directive:
     letters = await ctx.store.get("letters", int) + 1
     if n % 10 == 0:
         await act(f"letter {letters}", "works", digest([by, n, of]))
+    return await counted(ctx, letters)
+
+
+@mailbox.update(name="stamp")
+async def registered(ctx: Context, by: str, n: int, of: str) -> tuple[Directive, int]:
+    """A letter, too; its sender learns its number."""
+    letters = await ctx.store.get("letters", int) + 1
+    await act(f"stamp {letters}", "works", digest([by, n, of]))
+    return await counted(ctx, letters), letters
+
+
+async def counted(ctx: Context, letters: int) -> Directive:
     if letters % LETTERS_A_RUN == 0:
         return ctx.next.continue_as_new(origin=await ctx.store.get("origin"), letters=letters)
     ctx.store.put("letters", letters)
     return ctx.next.wait()
+
+
+@mailbox.query()
+async def count(ctx: Context) -> int | None:
+    """How many letters it has had; None before its first step has ended. It tries to write."""
+    with contextlib.suppress(RuntimeError):
+        ctx.store.put("letters", -1)
+    return await ctx.store.get("letters", int, default=None)
 
 
 @mailbox.event(name="close")

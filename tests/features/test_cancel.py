@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import asyncpg
 import pytest
 
 from grctl.client import Client
@@ -133,6 +134,39 @@ async def test_a_cancel_between_a_crash_and_the_take_over_is_not_lost(
     assert await handle.query("stored", "cancel requested") is True
     assert book.count("before") == 1
     assert await body_of_the_end(database) == "while nobody had it"
+
+
+async def test_a_replay_that_waits_for_its_store_is_told_no_sooner_of_a_cancel(
+    database: Database, client: Client, launch: Any, book: Ledger
+) -> None:
+    first = await launch()
+    handle = await client.start_workflow("features.cautious", "a")
+    await wait_until(lambda: book.count("at gate"), "the task runs")
+
+    async def is_seen() -> bool:
+        return await count(database, "events", "kind = 'task.started'") == 1
+
+    await wait_until(is_seen, "history has the task")
+    await handle.cancel()
+
+    async def is_told() -> bool:
+        return await count(database, "events", "kind = 'run.cancel_received'") == 1
+
+    await wait_until(is_told, "the step is told")
+    first.kill()
+    await first.wait()
+    blocker = await asyncpg.connect(database.dsn)
+    async with blocker.transaction():
+        await blocker.execute("lock table grctl.store in access exclusive mode")
+        await launch()
+        blocked = "select from pg_locks where relation = 'grctl.store'::regclass and not granted"
+        await wait_until(lambda: blocker.fetch(blocked), "the replay reads its store", timeout=60)
+    await blocker.close()
+    book.open_gate("a")
+
+    with pytest.raises(asyncio.CancelledError):
+        await handle.result(timeout=30)
+    assert await status_of(database, "a") == "cancelled"
 
 
 async def test_a_cancel_reaches_a_run_in_another_process(

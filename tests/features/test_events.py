@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -209,6 +210,20 @@ async def test_many_senders_and_two_workers_handle_every_event_once(
         mine = [each for each in handled if each.startswith(f"{sender}:")]
         assert mine == [f"{sender}:{n}" for n in range(10)]
     assert book.count("handled") == 200
+
+
+async def test_an_event_whose_handler_the_runs_timeout_strikes_stays_in_the_inbox(
+    database: Database, client: Client, serve: Any, book: Ledger
+) -> None:
+    await serve()
+    handle = await client.start_workflow("features.box", "a", timeout=timedelta(seconds=1.5))
+    await handle.send("put_slowly", "x")
+    await wait_until(lambda: book.count("at gate", key="x"), "the handler stands at its gate")
+
+    with pytest.raises(TimeoutError):
+        await handle.result(timeout=20)
+    assert await status_of(database, "a") == "timed_out"
+    assert await database.fetchval("select name from grctl.inbox") == "put_slowly"
 
 
 async def test_after_a_crash_in_a_handler_the_event_is_handled_again_and_its_tasks_are_not(

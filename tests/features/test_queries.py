@@ -101,6 +101,20 @@ async def test_an_unanswered_query_says_why(client: Client, serve: Any, book: Le
         await handle.query("got", timeout=0.3)
 
 
+async def test_a_question_that_a_crash_of_the_server_has_wiped_away_is_asked_again(
+    database: Database, client: Client, serve: Any, book: Ledger
+) -> None:
+    await serve()
+    handle = await client.start_workflow("features.box", "a")
+    asking = asyncio.create_task(handle.query("slow", "gate", timeout=30))
+    await wait_until(lambda: book.count("at gate"), "a worker has taken it")
+    await database.execute("truncate grctl.queries")  # as recovery does: the table is unlogged
+    book.open_gate("gate")
+
+    assert await asking == "gate"
+    assert book.count("at gate") == 2
+
+
 async def test_a_slow_query_holds_up_no_other(client: Client, serve: Any, book: Ledger) -> None:
     await serve()
     handle = await client.start_workflow("features.box", "a")

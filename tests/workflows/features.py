@@ -252,6 +252,23 @@ async def doze(  # noqa: C901 - one way after another
     return ctx.next.step(woken)
 
 
+cautious = Workflow("features.cautious")
+
+
+@cautious.start()
+async def prepare(ctx: Context) -> Directive:
+    ctx.store.put("limit", 1)
+    return ctx.next.step(look_and_act)
+
+
+@cautious.step()
+async def look_and_act(ctx: Context) -> Directive:
+    await ctx.store.get("limit")
+    if not ctx.cancel_requested:
+        await stand_at(ctx.run.wf_id)
+    return ctx.next.complete("done")
+
+
 @task(retry_policy=RetryPolicy(max_attempts=2, initial_delay_ms=3_600_000, max_delay_ms=3_600_000))
 async def fail_often() -> None:
     book().note("attempt", "", "")

@@ -36,6 +36,7 @@ def downgrade() -> None:
 '''
 SCRIPT = """
 alter table grctl.runs add column next_version text;
+alter table grctl.events add column next_version text;
 create index events_next_version on grctl.events (kind) where kind = 'next';
 create table grctl.next_version (run_id uuid primary key);
 create index runs_next_version on grctl.runs (next_version) where next_version is not null;

@@ -49,7 +49,7 @@ CLIENTS = [
 
 LAST_RESORTS = {"runs.release", "runs.fail", "queries.forget"}
 """Sent until they are answered, and fenced by the run's epoch; or a question nobody waits for."""
-OPERATORS = {"archive", "audit", "retention"}
+OPERATORS = {"activity", "archive", "audit", "retention"}
 """Files of statements that are no part of a run's life."""
 
 WRITES = re.compile(r"insert into|update grctl|delete from|grctl\.(?!now|last_run)\w+\(")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from tests.chaos.invariants import Violation
 from tests.chaos.notes import digest
-from tests.chaos.records import Records
+from tests.chaos.records import LETTERS, Records
 
 
 @dataclass(frozen=True)
@@ -54,22 +54,28 @@ def i9_a_letter_is_handled_once(records: Records) -> Iterator[Violation]:
             yield Violation("I9", letters[0].target, f"{told}, came {found[letter_id]} times")
 
 
-def arrivals(records: Records) -> dict[str, list[str]]:
-    """Of each chain of runs: the letters it has handled, then those in its inbox, in order."""
+def handled(records: Records) -> dict[str, list[str]]:
+    """Of each chain of runs: the letters it has handled, in order."""
     found: dict[str, list[str]] = defaultdict(list)
     for run_id in sorted(records.events):  # run ids are ordered in time
         for row in records.events[run_id]:
-            if row.name == "poke" and row.kind in ("step.completed", "event.unhandled"):
+            if row.name in LETTERS and row.kind in ("step.completed", "event.unhandled"):
                 found[records.chains[run_id]].append(digest(row.input))
+    return found
+
+
+def arrivals(records: Records) -> dict[str, list[str]]:
+    """The same, then those in its inbox."""
+    found = handled(records)
     for message in records.inbox:
-        if message.name == "poke" and message.run_id in records.chains:
+        if message.name in LETTERS and message.run_id in records.chains:
             found[records.chains[message.run_id]].append(digest(message.payload))
     return found
 
 
 def _of_drivers(records: Records) -> Iterator[Letter]:
     for call, phase in records.calls_by_id():
-        if call.what == "send" and call.run in records.chains:
+        if call.what in ("send", "update") and call.run in records.chains:
             target = records.chains[call.run]
             yield Letter(call.id, call.detail, call.mono, target, phase)
 

@@ -1,4 +1,4 @@
-"""I13: after the faults every run ends or rightly waits, and whoever waits for it learns it."""
+"""I13: after the faults every run ends or rightly waits, and who waits for an answer has it."""
 
 from __future__ import annotations
 
@@ -25,6 +25,15 @@ def i13_every_run_ends_or_rightly_waits(records: Records) -> Iterator[Violation]
         elif run.wake_at is not None and run.wake_at + bound < records.checked_at:
             yield Violation("I13", run.run_id, f"it waits, and was due at {run.wake_at}")
     yield from _waiters(records)
+    yield from _calls(records)
+
+
+def _calls(records: Records) -> Iterator[Violation]:
+    """Every call came back, if only to say that nobody knows what came of it."""
+    back = {call.id for call in records.calls if call.phase != "invoke"}
+    for call in records.calls:
+        if call.id not in back:
+            yield Violation("I13", call.run or call.wf_id, f"a call of {call.what} did not return")
 
 
 def _waiters(records: Records) -> Iterator[Violation]:

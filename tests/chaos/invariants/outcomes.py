@@ -8,7 +8,7 @@ from tests.chaos.invariants import Violation
 from tests.chaos.notes import digest
 from tests.chaos.records import OUTCOMES, Body, Event, Records
 
-MOST_ATTEMPTS = {"act": 1, "put": 1, "persist": 3}
+MOST_ATTEMPTS = {"act": 1, "press": 1, "put": 1, "persist": 3}
 
 
 def i4_one_outcome_an_operation(records: Records) -> Iterator[Violation]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from tests.chaos.invariants import Violation
-from tests.chaos.records import Event, Records
+from tests.chaos.records import LETTERS, Event, Records
 from tests.chaos.workload import MAILBOX
 
 UNRECORDED = {"given", "stage", "origin", "letters"}
@@ -58,6 +58,6 @@ def fold(rows: list[Event]) -> dict[str, Any]:
 def _letters(before: int, rows: list[Event]) -> int:
     """The letter that makes it continue as new is counted by the successor."""
     return before + sum(
-        row.kind == "step.completed" and row.name == "poke" and row.body["next"] == "wait"
+        row.kind == "step.completed" and row.name in LETTERS and row.body["next"] == "wait"
         for row in rows
     )

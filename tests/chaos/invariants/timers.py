@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 from tests.chaos.invariants import Violation
+from tests.chaos.invariants.deadlines import wrong_run_timeouts
 from tests.chaos.invariants.history import FROM_OUTSIDE, status_after
 from tests.chaos.records import Event, Records
 
@@ -15,8 +16,11 @@ CLOCKS_APART = timedelta(milliseconds=5)
 
 
 def i10_timers_fire_once_and_not_early(records: Records) -> Iterator[Violation]:
-    """Sleeps, waits, delays, and the backoffs of steps and tasks."""
+    """Sleeps, waits, delays, the backoffs of steps and tasks, and the timeouts of runs."""
     clock_was_changed = any(fault.name.startswith("clock") for fault in records.faults)
+    for run in records.runs.values():
+        for text in wrong_run_timeouts(records, run, clock_was_changed=clock_was_changed):
+            yield Violation("I10", run.run_id, text)
     for run_id, rows in records.events.items():
         is_cancelled = records.runs[run_id].cancel_requested_at is not None
         for text in (*_double_sleeps(rows), *_double_timers(rows)):

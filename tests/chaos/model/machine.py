@@ -79,7 +79,7 @@ class Machine(RuleBasedStateMachine):
         self.messages += 1
         text = f"message {self.messages}"
         [answer] = self.database.fetch(
-            "inbox", "send", run.run_id, "event", "poke", json.dumps(text), uuid4()
+            "inbox", "send", run.run_id, "event", "poke", json.dumps(text), uuid4(), None
         )
         assert answer["delivered"] == self.model.send(run, text)
 
@@ -101,7 +101,7 @@ class Machine(RuleBasedStateMachine):
         if run := self._run(pick):
             query_id = uuid4()
             self.database.fetch("queries", "ask", query_id, run.run_id, WF_TYPE, "ask", None, 60.0)
-            taken = self.database.fetch("queries", "take", [WF_TYPE], 100)
+            taken = self.database.fetch("queries", "take", [WF_TYPE], 100, None)
             assert query_id in {row["query_id"] for row in taken}
             if is_answered:
                 self.database.fetch("queries", "answer", query_id, '"yes"', None)
@@ -128,7 +128,7 @@ class Machine(RuleBasedStateMachine):
     @rule(pick=PICK)
     def heartbeat(self, pick: int) -> None:
         desk = self._desk(pick)
-        renewed = bool(self.database.fetch("leases", "renew", desk.worker))
+        renewed = bool(self.database.fetch("leases", "renew", desk.worker, None, None))
         assert renewed == self.model.renew(desk.worker)
 
     @rule(pick=PICK, most=st.sampled_from([1, 2, 100, 100]), suspects=st.booleans())

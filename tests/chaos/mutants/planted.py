@@ -308,6 +308,34 @@ REPLAY = [
         "            await asyncio.wait(writing)\n",
         "tests/chaos/simulation/test_cancelled_awaits.py",
     ),
+    Mutant(
+        "a replay is told of a cancel while it waits for its store",
+        "grctl/worker/executor.py",
+        "            await self._store.load()\n",
+        "            pass\n",
+        "tests/features/test_cancel.py",
+    ),
+    Mutant(
+        "a message that a run's timeout struck counts as handled",
+        "grctl/worker/executor.py",
+        '"step.timeout", "run.timeout"})',
+        '"step.timeout"})',
+        "tests/features/test_events.py",
+    ),
+    Mutant(
+        "a question that is gone is waited for",
+        "grctl/client/requests.py",
+        "                if not await answered.wait_or_poll():\n",
+        "                if not await answered.wait_or_poll() and limit.expired():\n",
+        "tests/features/test_queries.py",
+    ),
+    Mutant(
+        "a dead connection condemns nobody",
+        "grctl/postgres/database.py",
+        "            await self._pool.expire_connections()\n",
+        "            pass\n",
+        "tests/postgres/test_dead_connections.py",
+    ),
 ]
 
 ALL = FENCE + WITNESS + CLAIMS + MESSAGES + REPLAY

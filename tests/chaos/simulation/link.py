@@ -193,6 +193,7 @@ class SimulatedPool:
         self._link = link
         self._free: list[SimulatedConnection] = []
         self._room = asyncio.Semaphore(size)
+        self._generation = 0
 
     @asynccontextmanager
     async def acquire(self) -> AsyncIterator[SimulatedConnection]:
@@ -200,9 +201,12 @@ class SimulatedPool:
             open_ones = [each for each in self._free if not each.is_closed()]
             self._free = open_ones
             connection = open_ones.pop() if open_ones else await self._link.connect("pool")
+            generation = self._generation
             try:
                 yield connection
             finally:
+                if generation != self._generation:
+                    connection.terminate()
                 self._free.append(connection)
 
     async def fetch(self, sql: str, *args: Any) -> Any:
@@ -212,6 +216,10 @@ class SimulatedPool:
     async def fetchval(self, sql: str, *args: Any) -> Any:
         async with self.acquire() as connection:
             return await connection.fetchval(sql, *args)
+
+    async def expire_connections(self) -> None:
+        self._generation += 1
+        await self.close()
 
     async def close(self) -> None:
         for connection in self._free:

@@ -70,7 +70,7 @@ STARTS = 6
 @pytest.fixture(autouse=True)
 def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker whose ears were struck begins soon all the same."""
-    monkeypatch.setattr(signals, "LISTEN_PATIENCE_SECONDS", 0.3)
+    monkeypatch.setattr("grctl.worker.worker.OPENING_SECONDS", 0.3)
 
 
 @pytest.mark.parametrize("number", range(len(LOOPS)))
