@@ -128,14 +128,14 @@ def template(server_url: str) -> Iterator[str]:
 @pytest_asyncio.fixture
 async def database(server_url: str, template: str) -> AsyncIterator[Database]:
     """A migrated database of this test alone; for tests that are no coroutines, too."""
-    async for each in _database(server_url, template):
+    async for each in fresh_database(server_url, template):
         yield each
 
 
 @pytest_asyncio.fixture
 async def empty_database(server_url: str) -> AsyncIterator[Database]:
     """A database with nothing in it, of this test alone."""
-    async for each in _database(server_url, "template1"):
+    async for each in fresh_database(server_url, "template1"):
         yield each
 
 
@@ -157,7 +157,8 @@ def server_home() -> Iterator[Path]:
         yield Path(directory) / "server"
 
 
-async def _database(server_url: str, template: str) -> AsyncIterator[Database]:
+async def fresh_database(server_url: str, template: str) -> AsyncIterator[Database]:
+    """A copy of a database; it is dropped in the end."""
     name = f"grctl_test_{secrets.token_hex(6)}"
     await _execute(server_url, f"create database {name} template {template}")
     made = Database(with_database(server_url, name))

@@ -23,6 +23,7 @@ from sqlalchemy import (
     and_,
     cast,
     func,
+    literal_column,
     null,
     or_,
     select,
@@ -42,6 +43,8 @@ LOOKED = 20_000
 """Runs that one search looks at, at most."""
 LOOKED_TEXT = 2_000
 """The same where their texts are read."""
+LOOKED_FIRST = 1_000
+"""So many first: most pages are full by then."""
 
 _SHOWN = (
     "run_id", "wf_id", "wf_type", "status", "created_at", "started_at", "ended_at", "wake_at",
@@ -86,11 +89,23 @@ async def search(database: Database, wanted: RunSearch, limit: int) -> Found:
     if wanted.wf_id is not None:
         wanted = replace(wanted, text=None, id_prefix=None)
     looked = LOOKED if wanted.text is None else LOOKED_TEXT
-    rows = await fetch(database, statement(database.schema, wanted, limit + 1, looked))
+    source = _source(wanted)
+    first = "scan" if source == "open" else source
+    found = await _look(database, wanted, limit, LOOKED_FIRST, first)
+    if found.looked_back_to is not None:
+        found = await _look(database, wanted, limit, looked, source)
+    return found
+
+
+async def _look(
+    database: Database, wanted: RunSearch, limit: int, looked: int, source: str
+) -> Found:
+    """What is found among so many runs."""
+    rows = await fetch(database, statement(database.schema, wanted, limit + 1, looked, source))
     first = rows[0]
-    if _are_open(wanted) and first["looked"] > looked:
-        rows = await fetch(database, statement(database.schema, wanted, limit + 1, looked, "scan"))
-        first = rows[0]
+    if source == "open" and first["looked"] > looked:
+        # More than can be put in order: the newest of all runs instead.
+        return await _look(database, wanted, limit, looked, "scan")
     runs = [row for row in rows if row["run_id"] is not None]
     if len(runs) > limit:
         return Found(runs[:limit], runs[limit - 1]["run_id"])
@@ -135,7 +150,8 @@ def _looked_at(runs: Table, wanted: RunSearch, looked: int, source: str) -> Sele
         )
     some = some.where(*_bounds(c, wanted)).order_by(c.run_id.desc()).limit(looked)
     if source == "failed":
-        some = some.where(c.error.is_not(None))
+        # Word for word the index's condition: by a parameter PostgreSQL would not know it again.
+        some = some.where(or_(c.error.is_not(None), c.status == literal_column("'timed_out'")))
     if source == "id":
         some = some.where(c.wf_id == wanted.wf_id)
     return some
@@ -145,7 +161,7 @@ def _source(wanted: RunSearch) -> str:
     """By which index the runs come that are looked at."""
     if wanted.wf_id is not None:
         return "id"
-    if wanted.statuses and set(wanted.statuses) == {RunStatus.FAILED}:
+    if wanted.statuses and set(wanted.statuses) <= {RunStatus.FAILED, RunStatus.TIMED_OUT}:
         return "failed"
     return "open" if _are_open(wanted) else "scan"
 

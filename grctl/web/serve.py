@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -39,6 +40,25 @@ async def serve(settings: Settings, ready: Callable[[str], None] = lambda _: Non
         await _serve(settings, access, listening, ready)
 
 
+class _Server(uvicorn.Server):
+    """Ends by SIGTERM and SIGINT with exit code 0; uvicorn's own raises them again at the end."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """As long as the body runs. In a thread signals are the main thread's business."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.handle_exit, number, None)
+        try:
+            yield
+        finally:
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.remove_signal_handler(number)
+
+
 async def _serve(
     settings: Settings,
     access: Access,
@@ -52,7 +72,7 @@ async def _serve(
         port = listening.getsockname()[1]
         actual = settings.model_copy(update={"dashboard_port": port})
         app = make_app(Client(connection), actual, access)
-        server = uvicorn.Server(
+        server = _Server(
             uvicorn.Config(
                 app,
                 log_config=None,

@@ -14,6 +14,8 @@ def duration(time: timedelta | float | None) -> str:
     seconds = time / timedelta(seconds=1) if isinstance(time, timedelta) else time
     if seconds < 0:
         return f"−{duration(-seconds)}"
+    if 0 < seconds < 0.0005:
+        return "< 1 ms"
     if seconds < 0.9995:
         return f"{seconds * 1000:.0f} ms"
     if seconds < 60:

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import httpx
 import pytest
 
 from grctl.client import Client, Connection
@@ -120,6 +121,30 @@ async def test_it_runs_workflows_and_leaves_nothing_running(home, tmp_path, how)
         assert await ended(running, how) == 0
         assert servers_below(home) == []
         assert '"worker stopped"' in running.output
+
+
+async def test_its_dashboard_shows_the_runs_of_its_worker(home, tmp_path):
+    async with dev(home, MODULE) as running:
+        address = running.told(r"Dashboard: (http://\S+)")
+        async with (
+            await Connection.connect(running.dsn) as connection,
+            httpx.AsyncClient(base_url=address) as browser,
+        ):
+            await wait_until(lambda: "worker ready" in running.output, "the worker is ready")
+            value = {"how": "wait", "place": str(tmp_path)}
+            handle = await Client(connection).start_workflow("ending", "seen", value)
+            assert "seen" in (await browser.get("/runs?status=running&status=scheduled")).text
+            (tmp_path / "go").touch()
+            assert await handle.result(timeout=30) == "wait: done"
+            assert "wait: done" in (await browser.get(f"/runs/{handle.run_id}")).text
+            async with dev(home) as other:
+                # The port is taken: it has another one.
+                assert other.told(r"Dashboard: (http://\S+)") != address
+                await ended(other)
+        assert await ended(running) == 0
+        async with httpx.AsyncClient() as browser:
+            with pytest.raises(httpx.ConnectError):
+                await browser.get(address)
 
 
 async def test_the_data_is_kept_and_the_url_stays_good(home):

@@ -24,6 +24,12 @@ def test_the_wheel_has_what_runs_and_nothing_else(distributions: Path) -> None:
     assert "grctl/_migrations/alembic.ini" in names
     assert any(name.endswith("0001_tables.sql") for name in names)
     assert any(name.startswith("grctl/cli/project/") for name in names)
+    web = {
+        str(path.relative_to(REPOSITORY))
+        for path in (REPOSITORY / "grctl" / "web").rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    assert {"grctl/web/static/app.js", "grctl/web/templates/base.html"} <= web <= set(names)
     tops = {name.partition("/")[0] for name in names}
     assert tops == {"grctl", next(top for top in tops if top.endswith(".dist-info"))}
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 
 import pytest
+import pytest_asyncio
 
 from tests.support import wait_until
 
@@ -13,7 +15,7 @@ BIG = "12345678901234567890123"
 GIVEN = {"order": "o-1", "items": ["book"], "pause": 0, "weight": 0}
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def courier(client, worker, database):
     """A run that waits."""
     handle = await client.start_workflow("shop.courier", "c-1", {"order": "1"})
@@ -51,6 +53,7 @@ async def test_a_run_from_its_start_to_its_end(visit, worker, database):
     shown = (await browser.get(page)).text
     assert "book_carrier" in shown
     assert "3 attempts" in shown
+    assert 'Last step</dt><dd>delivered <span class="note">no. 3' in shown
     assert (await browser.get(f"{page}/value?of=result")).text.endswith(f'"number":{BIG}}}')
     acts = await database.fetch("select action, actor, outcome, run_id from grctl.audit order by 1")
     assert [tuple(act)[:3] for act in acts] == [
@@ -101,11 +104,30 @@ async def test_a_failed_run_can_be_retried(visit, client, worker, database):
     shown = (await browser.get(page)).text
     assert "AddressUnknownError" in shown
     assert "Traceback" in shown
+    assert "After a repair" in shown
+    assert "How it ended" not in shown
     assert "AddressUnknownError" in (await browser.get("/")).text
     answer = await browser.submit(f"{page}/retry")
     assert answer.status_code == 303
     kinds = await database.fetch("select kind from grctl.events")
     assert "run.retried" in {row["kind"] for row in kinds}
+
+
+async def test_runs_that_timed_out_are_among_the_failures(visit, client, worker, database):
+    await client.start_workflow(
+        "shop.courier", "c-1", {"order": "1"}, timeout=timedelta(milliseconds=50)
+    )
+    await client.start_workflow("shop.parcels", "o-1", {**GIVEN, "items": 7})
+
+    async def have_ended():
+        sql = "select count(*) = 2 from grctl.runs where ended_at is not null"
+        return await database.fetchval(sql)
+
+    await wait_until(have_ended, "both have ended", timeout=30)
+    shown = (await visit().get("/")).text
+    assert '<a href="/runs?status=timed_out&amp;type=shop.courier">' in shown
+    assert "timeout of the run" in shown
+    assert '<a href="/runs?status=failed&amp;type=shop.parcels&amp;text=ValueError">' in shown
 
 
 async def test_nothing_can_be_done_where_the_dashboard_only_shows(visit, courier):

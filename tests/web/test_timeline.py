@@ -80,6 +80,8 @@ def test_attempts_and_backoffs_of_a_task_are_in_one_line():
     failed = [Look.FAILED, Look.BACKOFF]
     assert looks == [*failed, *failed, Look.DONE]
     assert line.look is Look.DONE
+    (row,) = drawn(told("task_retried"), T0).bands[-1].rows
+    assert row.attempts == 3
 
 
 def test_a_step_that_is_tried_again_is_two_parts_with_a_backoff_between():

@@ -38,14 +38,15 @@ async def print_label(order: str, seconds: float = 0.2) -> str:
     return f"label of {order}"
 
 
-_busy: set[str] = set()
+busy: set[str] = set()
+"""Calls of carriers that were refused or taken; emptied by whoever begins anew."""
 
 
 @task(retry_policy=RetryPolicy(max_attempts=4, initial_delay_ms=120, backoff_multiplier=1.6))
 async def book_carrier(order: str) -> str:
     await work(0.09)
-    calls = sum(each.startswith(f"{order}#") for each in _busy)
-    _busy.add(f"{order}#{calls}")
+    calls = sum(each.startswith(f"{order}#") for each in busy)
+    busy.add(f"{order}#{calls}")
     if calls < 2:
         raise CarrierBusyError(f"no van is free for {order}")
     return f"pickup of {order}"

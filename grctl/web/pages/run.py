@@ -63,7 +63,8 @@ class Told:
     page: int
     pages: int
     count: int
-    last: HistoryEvent | None
+    step: str | None
+    """The last step that began; None before the first."""
 
 
 async def show(request: Request) -> Response:
@@ -80,7 +81,7 @@ async def show(request: Request) -> Response:
         database.fetch("particulars", "inbox", run_id, SHOWN, MESSAGES + 1),
         database.fetch("particulars", "store", run_id, SHOWN, KEYS + 1),
         database.fetch("audit", "of_run", run_id, ACTS),
-        explain(database, row["wf_id"], run_id),
+        explain(database, row["wf_id"], run_id, ask=True),
     )
     told = await _tell(site, request, row, children, now)
     error, failed_step = read_error(row["error"])
@@ -191,7 +192,8 @@ async def _tell(
     pages = max(1, -(-len(events) // EVENTS))
     page = min(max(1, _number(given.get("events")) or pages), pages)
     shown = events[(page - 1) * EVENTS : page * EVENTS]
-    return Told(picture, shown, page, pages, len(events), events[-1] if events else None)
+    step = next((event.step_name for event in reversed(events) if event.step_name), None)
+    return Told(picture, shown, page, pages, len(events), step)
 
 
 async def _grandchildren(site: Site, children: Sequence[Any]) -> dict[UUID, list[Any]]:

@@ -68,6 +68,7 @@ class Row:
     hint: str = ""
     link: str | None = None
     folded: int = 0
+    attempts: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,16 +205,15 @@ def _row(part: Part, line: Line, axis: Axis, now: datetime) -> Row:
         events=_few(line.events),
         hint=line.hint,
         link=line.link,
+        attempts=sum(span.look not in (Look.BACKOFF, Look.SLEEP) for span in line.spans),
     )
 
 
 def _note(line: Line, until: datetime) -> str:
-    """How long it took in all, and in how many attempts."""
+    """How long it took in all."""
     if not line.spans:
         return str(len(line.marks)) if len(line.marks) > 1 else ""
-    lasted = duration((line.spans[-1].end or until) - line.spans[0].start)
-    attempts = sum(span.look not in (Look.BACKOFF, Look.SLEEP) for span in line.spans)
-    return f"{lasted} · {attempts} attempts" if attempts > 1 else lasted
+    return duration((line.spans[-1].end or until) - line.spans[0].start)
 
 
 def _folded(part: Part, axis: Axis, now: datetime) -> list[Row]:
