@@ -16,8 +16,15 @@ from structlog.typing import EventDict
 
 LogFormat = Literal["auto", "console", "json"]
 
-# Chatty at info, and about their own business.
-_QUIETER = ("sqlalchemy", "alembic", "asyncio")
+_LEAST = {
+    # Chatty at info, and about their own business.
+    "sqlalchemy": logging.WARNING,
+    "alembic": logging.WARNING,
+    "asyncio": logging.WARNING,
+    "uvicorn": logging.WARNING,
+    # A traceback for each time that it cannot connect, which `database retry` says already.
+    "asyncpg.pool": logging.ERROR,
+}
 
 
 class _StderrHandler(logging.StreamHandler[TextIO]):
@@ -61,8 +68,8 @@ def configure(log_format: LogFormat = "auto", level: str = "info") -> None:
         root.removeHandler(old)
     root.addHandler(handler)
     root.setLevel(number)
-    for name in _QUIETER:
-        logging.getLogger(name).setLevel(max(number, logging.WARNING))
+    for name, least in _LEAST.items():
+        logging.getLogger(name).setLevel(max(number, least))
     _state.configured = True
     # Loggers of user modules, made with structlog.get_logger(), come out the same way.
     structlog.configure(

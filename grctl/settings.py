@@ -122,7 +122,8 @@ class Settings(BaseSettings):
     retention: str | None = Field(
         None,
         description="how long ended runs are kept, such as completed=30d,failed=90d or all=90d; "
-        "what is not named is kept for ever. Workers delete the others",
+        "what is not named is kept for ever. Workers delete the others; workers=90d and audit=365d "
+        "are of what else grows",
     )
     dashboard_host: str = Field(
         "127.0.0.1", description="address that the dashboard listens on; see docs/dashboard.md"

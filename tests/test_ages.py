@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from grctl.ages import ENDED_STATUSES, parse_age, parse_retention
+from grctl.ages import ENDED_STATUSES, OTHER_ROWS, parse_age, parse_retention
 from grctl.models.run import RunStatus
 
 
@@ -45,6 +45,14 @@ def test_a_retention_names_statuses_and_all_stands_for_the_others():
     assert ages["failed"] == timedelta(days=90)
     assert ages["continued"] == timedelta(days=7)
     assert parse_retention("") == {}
+
+
+def test_workers_and_audit_are_kept_unless_they_are_named():
+    assert not set(OTHER_ROWS) & parse_retention("all=7d").keys()
+    assert parse_retention("workers=1d,audit=8w") == {
+        "workers": timedelta(days=1),
+        "audit": timedelta(weeks=8),
+    }
 
 
 @pytest.mark.parametrize(

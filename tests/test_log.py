@@ -45,6 +45,16 @@ def test_json_has_one_object_a_line_with_time_level_and_what_is_bound(capsys):
     }
 
 
+def test_what_libraries_say_of_themselves_is_left_out_below_a_level(capsys):
+    log.configure("json")
+    for name in ("asyncpg.pool", "uvicorn.error"):
+        library = logging.getLogger(name)
+        library.info("about itself")
+        library.error("about a defect")
+    logging.getLogger("asyncpg.pool").warning("a traceback for each retry")
+    assert [line["event"] for line in lines(capsys)] == ["about a defect"] * 2
+
+
 def test_standard_loggers_go_the_same_way(capsys):
     log.configure("json")
     structlog.contextvars.bind_contextvars(worker="w1")

@@ -19,7 +19,7 @@ EPILOG = """Example:
 \b
   grctl init signups
   cd signups
-  python -m venv .venv
+  python3 -m venv .venv
   .venv/bin/pip install -e '.[dev]'
   .venv/bin/pytest
   .venv/bin/grctl dev"""
@@ -54,7 +54,7 @@ def init(
         file.write_text(text)
         print(file)
     print(
-        f"next: cd {target} && python -m venv .venv && .venv/bin/pip install -e '.[dev]' && "
+        f"next: cd {target} && python3 -m venv .venv && .venv/bin/pip install -e '.[dev]' && "
         ".venv/bin/pytest",
         file=sys.stderr,
     )

@@ -40,11 +40,13 @@ def top(
     except ImportError:
         fail(ExitCode.USAGE, "top needs textual, which is not installed: pip install 'grctl[top]'")
 
-    async def watch(client: Client) -> None:
+    async def watch(client: Client) -> int:
         from grctl.cli.top_app import TopApp
 
         # Lines would break into the screen; what they would say of the database, it says itself.
         logging.disable()
-        await TopApp(client, every).run_async()
+        app = TopApp(client, every)
+        await app.run_async()
+        return app.return_code or 0
 
-    ask(watch, database_url, schema)
+    raise typer.Exit(ask(watch, database_url, schema))

@@ -224,7 +224,8 @@ def _worker_rows(workers: Sequence[Any]) -> _Rows:
     for worker in workers:
         is_open = worker["ended_at"] is None
         yield (
-            worker["worker_id"],
+            # A process that lost its lease has two terms under one name.
+            f"{worker['worker_id']}\0{worker['started_at']}",
             (
                 printable(worker["worker_id"]),
                 worker["state"],

@@ -20,7 +20,8 @@ WHY_EPILOG = """Examples:
   grctl why order-7
   grctl why order-7 --json | jq -r '.reasons[0].kind'
 
-The first reason is the main one. Nothing is changed, and nobody is asked but the database."""
+The first reason is the main one. Nothing is changed. If a worker holds the run, it is asked where
+its code stands: file, line and function of what it awaits, innermost last."""
 
 _WIDTH = 96
 
@@ -39,7 +40,7 @@ def why(
         from grctl.postgres.why import explain
 
         assert isinstance(client, Client)
-        return await explain(client.database, wf_id, run_id)
+        return await explain(client.database, wf_id, run_id, ask=True)
 
     explanation = ask(explained, database_url, schema)
     if explanation is None:
@@ -58,9 +59,10 @@ def why(
 
 
 def paragraph(reason: Reason, now: datetime, width: int = _WIDTH) -> str:
-    """A reason and its advice, indented, in lines of that width."""
+    """A reason, the stack it has and its advice, indented, in lines of that width."""
     told = "; ".join(filter(None, [printable(reason.text), _times(reason, now)]))
     lines = textwrap.wrap(told, width, initial_indent="  * ", subsequent_indent="    ")
+    lines += [f"    | {printable(frame)}" for frame in reason.details.get("stack", ())]
     if reason.advice:
         advice = printable(reason.advice)
         lines += textwrap.wrap(advice, width, initial_indent="    → ", subsequent_indent="      ")

@@ -32,13 +32,15 @@ def _reasons(facts: Facts) -> Iterator[Reason]:
     if facts.status.is_ended:
         yield ended(facts)
         return
-    if facts.crashes:
+    if facts.crashes > 1:
         yield _crash_loop(facts)
     if facts.cancel_requested_at is not None:
         yield _cancel_unseen(facts)
     yield from held(facts) if facts.is_owned else parked(facts)
     if facts.unread and not (facts.is_due or facts.awaits_messages):
         yield _inbox(facts)
+    if facts.crashes == 1:  # no loop yet: what holds the run up now comes first
+        yield _crash_loop(facts)
     if facts.deadline_at is not None:
         yield _run_timeout(facts)
 

@@ -4,43 +4,91 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
-from grctl.models.why import Child, Facts, Operation, Reason, ReasonKind
+from grctl.models.activity import RunningTask
+from grctl.models.why import Child, Facts, Holder, Operation, Reason, ReasonKind
 
 __all__ = ["held"]
 
 
 def held(facts: Facts) -> Iterator[Reason]:
-    """What the step is at, as far as the database knows; then the worker that executes it."""
+    """What the step is at, as far as is known; then the worker that executes it."""
     holder = facts.holder
     if holder is None or holder.lease_until < facts.now:
         yield _silent(facts)
         return
+    if holder.stalled_since is not None:
+        yield _loop_blocked(holder, facts)
     found = [_operation(each, facts) for each in facts.operations]
+    if facts.activity is not None:
+        # What the worker says of its tasks is more than what the tables have.
+        found = [each for each in found if each.kind is not ReasonKind.TASK_RUNS]
+        found += [_task(each, facts) for each in facts.activity.tasks]
     yield from sorted(found, key=lambda reason: _ORDER.index(reason.kind))
     yield from (_child_open(child) for child in facts.children if child.step is None)
-    attempt = f", attempt {facts.step_attempt}" if facts.step_attempt > 1 else ""
-    yield Reason(
-        kind=ReasonKind.WORKER_HOLDS,
-        text=f"worker {holder.worker_id} executes step {facts.step_name!r}{attempt}",
-        advice=(
-            "tasks are shown here once they have run for a second; code that is no task is not. "
-            "A step that blocks the event loop is in that worker's log, as 'loop stalled' with its "
-            "stack"
+    yield _worker_holds(holder, facts)
+
+
+_TASK_ADVICE: Final = (
+    "what does it wait for? A task without a timeout ends with its step's timeout at the latest"
+)
+
+_ORDER: Final = (ReasonKind.TASK_RUNS, ReasonKind.TASK_BACKOFF, ReasonKind.SLEEPS)
+
+
+def _loop_blocked(holder: Holder, facts: Facts) -> Reason:
+    return Reason(
+        kind=ReasonKind.LOOP_BLOCKED,
+        text=(
+            f"code blocks the event loop of worker {holder.worker_id}: none of its runs moves, "
+            "whichever of them it is of"
         ),
-        since=_began(facts),
+        advice=(
+            "make what the stack shows a plain def task, which gets a thread, or await something "
+            "in it. The worker ends itself at GRCTL_MAX_LOOP_STALL_SECONDS"
+        ),
+        since=holder.stalled_since,
         details={
             "worker": holder.worker_id,
             "step": facts.step_name,
-            "attempt": facts.step_attempt,
-            "cause": facts.cause,
-            "operations_open": facts.operations_open,
+            "stack": list(holder.stalled_in),
         },
     )
 
 
-_ORDER: Final = (ReasonKind.TASK_RUNS, ReasonKind.TASK_BACKOFF, ReasonKind.SLEEPS)
+def _worker_holds(holder: Holder, facts: Facts) -> Reason:
+    attempt = f", attempt {facts.step_attempt}" if facts.step_attempt > 1 else ""
+    details: dict[str, Any] = {
+        "worker": holder.worker_id,
+        "step": facts.step_name,
+        "attempt": facts.step_attempt,
+        "cause": facts.cause,
+        "operations_open": facts.operations_open,
+    }
+    if facts.activity is not None:
+        advice = ""
+        details["stack"] = list(facts.activity.stack)
+        details["branches"] = [list(each) for each in facts.activity.branches]
+    elif holder.stalled_since is not None:
+        advice = ""  # it cannot answer, and the reason before this one says why
+    elif facts.was_asked:
+        advice = (
+            "it was asked what it does there, and did not answer in time: its event loop is busy, "
+            "or it does not reach the database. Look in its log and at its CPU"
+        )
+    else:
+        advice = (
+            "tasks are shown here once they have run for a second; code that is no task is not. "
+            "`grctl why` asks the worker"
+        )
+    return Reason(
+        kind=ReasonKind.WORKER_HOLDS,
+        text=f"worker {holder.worker_id} executes step {facts.step_name!r}{attempt}",
+        advice=advice,
+        since=_began(facts),
+        details=details,
+    )
 
 
 def _began(facts: Facts) -> datetime | None:
@@ -81,12 +129,20 @@ def _operation(operation: Operation, facts: Facts) -> Reason:
     return Reason(
         kind=ReasonKind.TASK_RUNS,
         text=text,
-        advice=(
-            "what does it wait for? A task without a timeout ends with its step's timeout at the "
-            "latest"
-        ),
+        advice=_TASK_ADVICE,
         since=operation.at,
         details={"task": operation.name, "attempt": operation.attempt},
+    )
+
+
+def _task(task: RunningTask, facts: Facts) -> Reason:
+    attempt = f", attempt {task.attempt}" if task.attempt > 1 else ""
+    return Reason(
+        kind=ReasonKind.TASK_RUNS,
+        text=f"task {task.name!r} runs{attempt}",
+        advice=_TASK_ADVICE,
+        since=facts.now - timedelta(seconds=task.seconds),
+        details={"task": task.name, "attempt": task.attempt, "stack": list(task.stack)},
     )
 
 

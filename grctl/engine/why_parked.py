@@ -45,8 +45,8 @@ def _due(facts: Facts) -> Reason:
         return Reason(
             kind=ReasonKind.NO_FREE_SLOT,
             text=(
-                f"{_what_for(facts)}, and all {slots} slots of the {len(facts.servers)} workers of "
-                f"its type are taken; {_count(facts.ahead)} due runs of the type come before it"
+                f"{_what_for(facts)}, and of all workers of its type ({len(facts.servers)}) all "
+                f"slots ({slots}) are taken; due runs of the type before it: {_count(facts.ahead)}"
             ),
             advice="start more workers, or raise GRCTL_CONCURRENCY",
             since=facts.wake_at,

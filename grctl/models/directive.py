@@ -90,7 +90,8 @@ class RetryPolicy:
     * ``max_attempts`` (1): total attempts, the first included.
     * ``initial_delay_ms`` (100): delay before the second attempt, in milliseconds.
     * ``backoff_multiplier`` (2.0): factor on the delay after each attempt, 1.0 or more.
-    * ``max_delay_ms`` (5000): upper bound of a delay, in milliseconds.
+    * ``max_delay_ms`` (5000): upper bound of a delay, in milliseconds, of the first one, too:
+      a policy with longer delays raises both.
     * ``jitter`` (0.0): random fraction added to a delay, 0.0 to 1.0.
     * ``retryable_errors`` (None, all): retry only errors whose class has one of these names.
     * ``non_retryable_errors`` (None): never retry errors whose class has one of these names.

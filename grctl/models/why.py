@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
+from grctl.models.activity import Activity
 from grctl.models.error_details import ErrorDetails
 from grctl.models.run import RunStatus
 
@@ -41,6 +42,7 @@ class ReasonKind(StrEnum):
 
     WORKER_HOLDS = "worker_holds"
     WORKER_SILENT = "worker_silent"
+    LOOP_BLOCKED = "loop_blocked"
     TASK_RUNS = "task_runs"
     TASK_BACKOFF = "task_backoff"
     SLEEPS = "sleeps"
@@ -111,10 +113,13 @@ def _text(moment: datetime | None) -> str | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Holder:
-    """The worker that owns the run."""
+    """The worker that owns the run. While its event loop stands still: since when, and where."""
 
+    worker_no: int
     worker_id: str
     lease_until: datetime
+    stalled_since: datetime | None = None
+    stalled_in: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,7 +194,8 @@ class Facts:
     ``servers`` are the live workers of its type, ``last_server`` the one that ended last, where
     none is live. ``ahead`` is how many due runs of the type come before it, counted up to a bound.
     ``unread`` counts the messages of its inbox, ``children_open`` its open children, of which
-    ``children`` are the oldest; ``operations_open`` and ``operations`` likewise.
+    ``children`` are the oldest; ``operations_open`` and ``operations`` likewise. ``activity`` is
+    what the holder says it does, None if it ``was_asked`` and did not answer.
     """
 
     now: datetime
@@ -228,6 +234,8 @@ class Facts:
     operations_open: int = 0
     operations: tuple[Operation, ...] = ()
     ending: Ending | None = None
+    was_asked: bool = False
+    activity: Activity | None = None
     waits_since: datetime | None = None
 
     @property
@@ -239,3 +247,14 @@ class Facts:
     def awaits_messages(self) -> bool:
         """Whether a message wakes it."""
         return not self.is_owned and self.status is RunStatus.WAITING
+
+    @property
+    def can_be_asked(self) -> bool:
+        """Whether a worker holds it that could say what it does."""
+        holder = self.holder
+        return (
+            self.is_owned
+            and holder is not None
+            and holder.lease_until > self.now
+            and holder.stalled_since is None
+        )

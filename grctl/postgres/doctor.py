@@ -79,8 +79,9 @@ async def _connected(
         await connection.fetch(sql["snapshots"], doctor_server.OLD_SNAPSHOT_SECONDS)
     ):
         yield finding
-    for finding in await find_pooler(connection, settings):
-        yield finding
+    if not server["is_standby"]:  # which neither notifies nor listens
+        for finding in await find_pooler(connection, settings):
+            yield finding
     try:
         await check(connection, settings.db_schema)
     except (DatabaseNotMigratedError, DatabaseTooNewError) as error:

@@ -37,7 +37,8 @@ order by seconds desc nulls last
 limit 10
 
 -- name: tables
-select c.relname::text as name, c.relpersistence::text as persistence, age(c.relfrozenxid) as age,
+select c.relname::text as name, c.relnamespace::regnamespace || '.' || quote_ident(c.relname) as place,
+    c.relpersistence::text as persistence, age(c.relfrozenxid) as age,
     coalesce(s.n_live_tup, 0) as live, coalesce(s.n_dead_tup, 0) as dead, pg_total_relation_size(c.oid) as bytes,
     coalesce(array_to_string(c.reloptions, ',') ~ 'autovacuum_enabled=(false|off|0|no)', false) as is_unattended,
     greatest(s.last_autovacuum, s.last_vacuum) as vacuumed_at
@@ -52,6 +53,7 @@ select w.worker_id, w.ended_at is null as is_open,
     w.ended_at is null and w.lease_until > grctl.now() as is_live,
     w.ended_at > grctl.now() - interval '1 hour' and w.end_reason = 'lost' as is_lost,
     extract(epoch from grctl.now() - w.lease_until)::float8 as silent,
+    extract(epoch from grctl.now() - w.stalled_since)::float8 as stalled_for, w.stalled_in,
     (select count(*) from grctl.runs r where r.owner = w.worker_no) as runs
 from grctl.workers w
 where w.ended_at is null or w.ended_at > grctl.now() - interval '1 hour'

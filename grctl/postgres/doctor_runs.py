@@ -33,7 +33,7 @@ _Rows = Sequence[Mapping[str, Any]]
 
 
 def workers(rows: _Rows) -> Iterator[Finding]:
-    """Dead ones that nobody takes over, and many that were lost."""
+    """Dead ones that nobody takes over, those that are blocked, and many that were lost."""
     live = [row for row in rows if row["is_live"]]
     for row in rows:
         if row["is_open"] and not row["is_live"] and (not live or row["silent"] > SILENT_SECONDS):
@@ -51,6 +51,7 @@ def workers(rows: _Rows) -> Iterator[Finding]:
                 ),
                 details={"worker": row["worker_id"], "runs": row["runs"]},
             )
+    yield from (_stalled(row) for row in live if row["stalled_for"] is not None)
     lost = [row["worker_id"] for row in rows if row["is_lost"]]
     if len(lost) >= MANY_LOST:
         yield Finding(
@@ -63,6 +64,19 @@ def workers(rows: _Rows) -> Iterator[Finding]:
             ),
             details={"workers": lost},
         )
+
+
+def _stalled(row: Mapping[str, Any]) -> Finding:
+    return Finding(
+        name="stalled_worker",
+        severity=Severity.WARNING,
+        text=(
+            f"code blocks the event loop of worker {row['worker_id']} for {row['stalled_for']:.0f} "
+            f"s, and none of its {row['runs']} runs moves: {row['stalled_in'][-1]}"
+        ),
+        advice="make it a plain def task, which gets a thread; `details` has the whole stack",
+        details={"worker": row["worker_id"], "stack": row["stalled_in"]},
+    )
 
 
 def types(rows: _Rows) -> Iterator[Finding]:

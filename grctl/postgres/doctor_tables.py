@@ -30,14 +30,14 @@ def findings(tables: Sequence[Mapping[str, Any]], server: Mapping[str, Any]) -> 
                 name="unlogged",
                 severity=Severity.ERROR,
                 text=f"the table {table['name']} is unlogged: a crash of the server empties it",
-                advice=f"alter table {table['name']} set logged",
+                advice=f"alter table {table['place']} set logged",
             )
         if table["is_unattended"]:
             yield Finding(
                 name="autovacuum_disabled",
                 severity=Severity.WARNING,
                 text=f"autovacuum is turned off for the table {table['name']}",
-                advice=f"alter table {table['name']} reset (autovacuum_enabled)",
+                advice=f"alter table {table['place']} reset (autovacuum_enabled)",
             )
 
 
@@ -55,7 +55,7 @@ def _bloat(table: Mapping[str, Any]) -> Iterator[Finding]:
         ),
         advice=(
             "look for an old snapshot (above) first: nothing can be removed while it is held. Then "
-            f"vacuum {table['name']}"
+            f"vacuum {table['place']}"
         ),
         details={"table": table["name"], "dead": dead, "live": live, "bytes": table["bytes"]},
     )
@@ -72,6 +72,6 @@ def _age(table: Mapping[str, Any], freeze: int) -> Iterator[Finding]:
             f"the table {table['name']} was not frozen for {age} transactions "
             f"(autovacuum_freeze_max_age is {freeze}): transaction ids run out"
         ),
-        advice=f"end old snapshots, then vacuum (freeze) {table['name']}; is autovacuum running?",
+        advice=f"end old snapshots, then vacuum (freeze) {table['place']}; is autovacuum running?",
         details={"table": table["name"], "age": age},
     )

@@ -14,8 +14,11 @@ select worker_no from w
 
 -- name: renew
 -- And, in the same round trip: is there a worker whose lease has ended? No row: ours was lost.
+-- $2: for how many seconds its event loop has stood still, null if it moves; $3: its stack then.
 update grctl.workers
-set lease_until = grctl.now() + lease_seconds * interval '1 second'
+set lease_until = grctl.now() + lease_seconds * interval '1 second',
+    stalled_since = grctl.now() - $2::float8 * interval '1 second',
+    stalled_in = $3::text[]
 where worker_no = $1 and ended_at is null
 returning exists (
     select from grctl.workers o where o.ended_at is null and o.lease_until < grctl.now()

@@ -73,21 +73,22 @@ order by r.wake_at
 limit 8
 
 -- name: failures
--- Of the latest $2 runs that failed, and whose id is not less than $1: by type and error.
+-- Of the latest $2 runs that failed or timed out, and whose id is not less than $1: by type and
+-- error. A run that its own timeout ended has none.
 select
-    f.wf_type, f.type as error, f.step, count(*) as runs, max(f.ended_at) as latest_at,
+    f.wf_type, f.status, f.type as error, f.step, count(*) as runs, max(f.ended_at) as latest_at,
     (array_agg(f.run_id order by f.run_id desc))[1] as latest_run
 from (
     select
-        r.run_id, r.wf_type, r.ended_at,
+        r.run_id, r.wf_type, r.status, r.ended_at,
         coalesce(r.error -> 'error' ->> 'type', r.error ->> 'type', '') as type,
         coalesce(r.error ->> 'step', '') as step
     from grctl.runs r
-    where r.error is not null and r.run_id >= $1
+    where (r.error is not null or r.status = 'timed_out') and r.run_id >= $1
     order by r.run_id desc
     limit $2
 ) as f
-group by f.wf_type, f.type, f.step
+group by f.wf_type, f.status, f.type, f.step
 order by count(*) desc, max(f.ended_at) desc
 limit 12
 

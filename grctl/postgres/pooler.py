@@ -91,6 +91,8 @@ async def _notification(connection: asyncpg.Connection[Any], settings: Settings)
             await heard.wait()
     except TimeoutError:
         return f"none within {NOTIFY_SECONDS:g} s"
+    except asyncpg.PostgresError as error:  # a standby
+        return str(error)
     finally:
         await _quietly(lambda: listener.remove_listener(channel, hear))
         await _quietly(lambda: listener.close(timeout=CONNECT_SECONDS))

@@ -1,25 +1,29 @@
 -- name: ask
+-- May be asked again, as long as there is no answer.
 with asked as (
     insert into grctl.queries (query_id, run_id, wf_type, name, args, expires_at)
     values ($1, $2, $3, $4, $5::json, grctl.now() + $6::float8 * interval '1 second')
+    on conflict do nothing
     returning wf_type
 )
 select pg_notify('grctl.query', wf_type) from asked
 
 -- name: take
 -- A question that was taken and not answered for a while is taken again: its worker may be gone.
+-- One to a worker ($3) is that worker's alone.
 update grctl.queries q
 set taken_at = grctl.now()
 where q.query_id in (
     select o.query_id
     from grctl.queries o
-    where o.wf_type = any($1::text[]) and o.answer is null and o.error is null
+    where (o.worker_no = $3 or (o.worker_no is null and o.wf_type = any($1::text[])))
+        and o.answer is null and o.error is null
         and (o.taken_at is null or o.taken_at < grctl.now() - interval '5 seconds')
         and o.expires_at > grctl.now()
     order by o.asked_at
     limit $2
     for update skip locked)
-returning q.query_id, q.run_id, q.wf_type, q.name, q.args
+returning q.query_id, q.run_id, q.wf_type, q.worker_no, q.name, q.args
 
 -- name: answer
 with given as (

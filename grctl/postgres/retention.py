@@ -9,14 +9,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from time import monotonic
 from uuid import UUID
 
 from grctl.models.retention import Policy, Pruned
 from grctl.postgres.database import Database
 
-__all__ = ["BATCH_RUNS", "FIRST", "Chosen", "choose", "delete", "prune"]
+__all__ = ["BATCH_RUNS", "FIRST", "Chosen", "choose", "delete", "delete_others", "prune"]
 
 FIRST = UUID(int=0)
 """Before all runs: where a deletion begins."""
@@ -67,6 +67,11 @@ async def delete(database: Database, runs: Sequence[UUID], ended: Sequence[datet
     """Delete these runs, if they are still those that ended then, in one transaction."""
     found = await database.fetch("retention", "delete", runs, ended)
     return Pruned(**dict(found[0]))
+
+
+async def delete_others(database: Database, what: str, age: timedelta, most: int) -> int:
+    """Delete at most so many rows of ``what`` (of ``OTHER_ROWS``) that are older; how many."""
+    return int(await database.fetchval("retention", f"delete_{what}", age.total_seconds(), most))
 
 
 async def prune(

@@ -86,6 +86,42 @@ select
     (select count(*) from store) as store, (select count(*) from inbox) as inbox,
     (select count(*) from answers) as answers, (select count(*) from closings) as closings
 
+-- name: delete_workers
+-- Ended workers that no history names. What a worker wrote is of a run that was there before it
+-- ended: one that ended before the oldest run began is named by none. That run is found by its id,
+-- which a client's clock has made; hence the day.
+with oldest as (
+    select coalesce(
+        (select r.created_at from grctl.runs r order by r.run_id limit 1), grctl.now()) as began
+),
+doomed as (
+    select w.worker_no
+    from grctl.workers w
+    where w.ended_at < grctl.now() - $1::float8 * interval '1 second'
+        and w.ended_at < (select o.began from oldest o) - interval '1 day'
+        and not exists (select from grctl.writers s where s.worker_no = w.worker_no)
+    order by w.worker_no
+    limit $2
+    for update of w skip locked
+),
+deleted as (
+    delete from grctl.workers w using doomed d where w.worker_no = d.worker_no returning 1
+)
+select count(*) from deleted
+
+-- name: delete_audit
+with deleted as (
+    delete from grctl.audit
+    where audit_no in (
+        select a.audit_no
+        from grctl.audit a
+        where a.at < grctl.now() - $1::float8 * interval '1 second'
+        order by a.audit_no
+        limit $2)
+    returning 1
+)
+select count(*) from deleted
+
 -- name: begin_round
 -- One worker at a time: who gets the row has the round, and where the one before it stopped. It is
 -- due again by itself, should that worker not come to the end of it.

@@ -108,7 +108,11 @@ def _define_runs(metadata: MetaData) -> None:
     Index("runs_due", c.wf_type, c.wake_at, postgresql_where=text("wake_at is not null"))
     Index("runs_owner", c.owner, postgresql_where=text("owner is not null"))
     Index("runs_parent", c.parent_run_id, postgresql_where=text("parent_run_id is not null"))
-    Index("runs_failed", c.run_id, postgresql_where=text("error is not null"))
+    Index(
+        "runs_failed",
+        c.run_id,
+        postgresql_where=text("error is not null or status = 'timed_out'::text"),
+    )
 
 
 def _define_history(metadata: MetaData) -> None:
@@ -149,6 +153,7 @@ def _define_history(metadata: MetaData) -> None:
         Column("payload", JSON),
         Column("message_id", Uuid),
         _required("sent_at", _TIME),
+        Column("trace", Text),
     )
 
 
@@ -174,6 +179,8 @@ def _define_workers(metadata: MetaData) -> None:
         _required("concurrency", Integer),
         _required("lease_seconds", Double),
         _required("lease_until", _TIME),
+        Column("stalled_since", _TIME),
+        Column("stalled_in", _TEXTS),
         _required("started_at", _TIME),
         Column("ended_at", _TIME),
         Column("end_reason", Text),
@@ -213,6 +220,7 @@ def _define_questions(metadata: MetaData) -> None:
         _key("query_id", Uuid),
         _required("run_id", Uuid),
         _required("wf_type", Text),
+        Column("worker_no", BigInteger),
         _required("name", Text),
         Column("args", JSON),
         _required("asked_at", _TIME),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -22,6 +23,7 @@ from grctl.models.why import (
     Operation,
     Server,
 )
+from grctl.postgres import activity
 from grctl.postgres.database import Database
 
 __all__ = ["explain", "read_facts"]
@@ -30,10 +32,30 @@ MOST_SHOWN = 20
 """Operations and children that are read; the others are counted."""
 
 
-async def explain(database: Database, wf_id: str, run_id: UUID | None = None) -> Explanation | None:
-    """Why a run does not move: the id's latest, or the one named. None if there is none."""
+async def explain(
+    database: Database, wf_id: str, run_id: UUID | None = None, *, ask: bool = False
+) -> Explanation | None:
+    """Why a run does not move: the id's latest, or the one named. None if there is none.
+
+    With ``ask`` the worker that holds it, if one does, is asked what it does there. That takes some
+    milliseconds, and ``activity.ANSWER_SECONDS`` if it does not answer.
+    """
     facts = await read_facts(database, wf_id, run_id)
+    if ask and facts is not None and facts.can_be_asked:
+        facts = await _ask_holder(database, facts)
     return None if facts is None else why.explain(facts)
+
+
+async def _ask_holder(database: Database, facts: Facts) -> Facts | None:
+    assert facts.holder is not None
+    told = await activity.ask(database, facts.run_id, facts.wf_type, facts.holder.worker_no)
+    if told is None or not told.is_held:
+        # It may have moved on meanwhile, or its loop be known by now to stand still.
+        later = await read_facts(database, facts.wf_id, facts.run_id)
+        if later is None or not later.can_be_asked or later.epoch != facts.epoch:
+            return later
+        facts, told = later, None
+    return replace(facts, was_asked=True, activity=told)
 
 
 async def read_facts(database: Database, wf_id: str, run_id: UUID | None = None) -> Facts | None:
@@ -96,7 +118,13 @@ _AS_STORED = (
 def _holder(run: asyncpg.Record) -> Holder | None:
     if run["holder_id"] is None:
         return None
-    return Holder(worker_id=run["holder_id"], lease_until=run["holder_lease_until"])
+    return Holder(
+        worker_no=run["holder_no"],
+        worker_id=run["holder_id"],
+        lease_until=run["holder_lease_until"],
+        stalled_since=run["holder_stalled_since"],
+        stalled_in=tuple(run["holder_stalled_in"] or ()),
+    )
 
 
 def _message(run: asyncpg.Record) -> Message | None:

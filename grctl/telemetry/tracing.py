@@ -27,7 +27,7 @@ from grctl.version import __version__
 try:
     from opentelemetry import context as otel_context
     from opentelemetry import trace
-    from opentelemetry.trace import Span, SpanKind, StatusCode
+    from opentelemetry.trace import Span, SpanContext, SpanKind, StatusCode
     from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 except ImportError as error:
     raise ConfigurationError(
@@ -44,6 +44,14 @@ T = TypeVar("T")
 _propagator = TraceContextTextMapPropagator()
 
 
+class TracedMessage(Protocol):
+    """A message to a run."""
+
+    @property
+    def trace(self) -> str | None:
+        """Where its sender was in a trace."""
+
+
 class TracedRun(Protocol):
     """What a span says of its run."""
 
@@ -56,6 +64,10 @@ class TracedRun(Protocol):
     step_name: str
     created_at: datetime
     trace: str | None
+
+    @property
+    def message(self) -> TracedMessage | None:
+        """What the step handles, if it handles a message."""
 
 
 class Tracing:
@@ -122,6 +134,8 @@ class Tracing:
         """The step's end is committed."""
         if outcome in _FAILED:
             span.set_status(StatusCode.ERROR, outcome)
+        if run.message is not None and run.message.trace is not None:
+            span.add_link(_context_of(run.message.trace))
         span.update_name(f"{run.wf_type} {run.step_name}")
         span.set_attributes({"grctl.step": run.step_name, "grctl.outcome": outcome})
         span.end()
@@ -198,6 +212,11 @@ def _carried_by(run: TracedRun) -> Context:
     """The context that a run's spans have as their parent; an empty one: a trace of its own."""
     carrier = {} if run.trace is None else {"traceparent": run.trace}
     return _propagator.extract(carrier, otel_context.Context())
+
+
+def _context_of(traceparent: str) -> SpanContext:
+    carried = _propagator.extract({"traceparent": traceparent}, otel_context.Context())
+    return trace.get_current_span(carried).get_span_context()
 
 
 def _of_run(wf_type: str, wf_id: str, run_id: UUID) -> dict[str, Any]:

@@ -1,4 +1,6 @@
-"""What a worker does besides its runs: answers queries, closes children of ended parents."""
+"""What a worker does besides its runs: answers queries, and what it does in a run; closes children
+of ended parents.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +11,7 @@ from uuid import UUID
 from grctl.engine.codec import Codec
 from grctl.engine.exceptions import capture, details_to_json
 from grctl.models.run import RunStatus
+from grctl.worker.activity import activity_of
 from grctl.worker.context import RunView
 from grctl.worker.snapshot import QueryContext, Snapshot
 from grctl.workflow.arguments import bind_positional
@@ -65,12 +68,10 @@ class Chores:
         return bool(closed)
 
     async def _take(self, most: int) -> list[Any]:
-        if not self._types:
-            return []
         database = self._worker.database
         return await database.patiently(
             "looking for queries",
-            lambda: database.fetch("queries", "take", self._types, most),
+            lambda: database.fetch("queries", "take", self._types, most, self._worker.worker_no),
         )
 
     async def _answer(self, query: Any) -> None:
@@ -79,7 +80,10 @@ class Chores:
         error: str | None = None
         try:
             async with asyncio.timeout(LONGEST_QUERY_SECONDS):
-                answer = await self._ask_handler(query, codec)
+                if query["worker_no"] is None:
+                    answer = await self._ask_handler(query, codec)
+                else:
+                    answer = activity_of(self._worker.executors.get(query["run_id"])).to_json()
         except (Exception, asyncio.CancelledError) as raised:
             if isinstance(raised, asyncio.CancelledError) and _is_cancelled():
                 raise

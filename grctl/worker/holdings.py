@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable
 from uuid import UUID
 
 from grctl.log import get_logger
@@ -21,17 +21,19 @@ class Holdings:
         self._database = database
         self._worker_no = worker_no
 
-    async def overlooked(self, held: Collection[UUID]) -> list[UUID]:
-        """Which of ``held`` are to be cancelled.
+    async def overlooked(self, held: Callable[[], set[UUID]]) -> list[UUID]:
+        """Which of those that are ``held`` are to be cancelled.
 
         And what is ours in the table but not held (the answer to its claim was lost) is made due
         for others.
         """
         rows = await self._database.patiently(
             "looking for cancels",
-            lambda: self._database.fetch("runs", "overlooked", self._worker_no, list(held)),
+            lambda: self._database.fetch("runs", "overlooked", self._worker_no, list(held())),
         )
-        unheld = [row for row in rows if row["is_unheld"]]
+        # What was started meanwhile was not known when we asked, and is now.
+        known = held()
+        unheld = [row for row in rows if row["is_unheld"] and row["run_id"] not in known]
         if unheld:
             log.warning(
                 "claimed runs given back",
@@ -67,7 +69,7 @@ class Holdings:
         for run in runs:
             row = by_run[run.run_id]
             run.message = Message(
-                row["no"], row["kind"], row["name"], row["payload"], row["message_id"]
+                row["no"], row["kind"], row["name"], row["payload"], row["message_id"], row["trace"]
             )
 
     async def _release(self, run_ids: list[UUID], epochs: list[int]) -> None:

@@ -14,6 +14,7 @@ import threading
 import traceback
 from collections.abc import Callable
 from time import monotonic
+from types import FrameType
 from typing import Any
 
 import asyncpg
@@ -21,6 +22,7 @@ import asyncpg
 from grctl.log import get_logger
 from grctl.postgres.database import Database, is_passing
 from grctl.telemetry.metrics import Metrics
+from grctl.worker import stacks
 
 __all__ = ["LeaseKeeper"]
 
@@ -28,6 +30,8 @@ log = get_logger("grctl.lease")
 
 PING_SECONDS = 0.25
 STALL_WARNING_SECONDS = 1.0
+LONGEST_SILENCE = STALL_WARNING_SECONDS + PING_SECONDS
+"""Without a sign of life for longer, the main loop stands still."""
 STALLED_EXIT_CODE = 70
 """EX_SOFTWARE: the process ended itself because its event loop stood still for too long."""
 
@@ -53,6 +57,7 @@ class LeaseKeeper:
         self._renewed = monotonic()
         self._metrics = metrics or Metrics()
         self._warned_at = 0.0
+        self._is_stalled = False
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="grctl lease", daemon=True)
 
@@ -89,7 +94,8 @@ class LeaseKeeper:
         connection: asyncpg.Connection[Any] | None = None
         due = monotonic()
         while not self._stopping.is_set():
-            self._ping()
+            if self._ping():
+                due = monotonic()  # operators see it at once
             if monotonic() >= due:
                 try:
                     if connection is None or connection.is_closed():
@@ -116,7 +122,11 @@ class LeaseKeeper:
         """One renewal, and a look at the others. False if the lease is lost."""
         sql = self._database.sql
         asked_at = monotonic()
-        renewed = await connection.fetchrow(sql("leases", "renew"), self._worker_no, timeout=every)
+        silent = self.loop_silent if self._is_stalled else None
+        stack = stacks.of_thread(self._main_frame()) if self._is_stalled else None
+        renewed = await connection.fetchrow(
+            sql("leases", "renew"), self._worker_no, silent, stack, timeout=every
+        )
         if renewed is None:
             if not self._stopping.is_set():
                 log.error("lease lost", worker=self._worker_id)
@@ -137,12 +147,19 @@ class LeaseKeeper:
             self._metrics.runs_taken_over += lost["freed"]
         return True
 
-    def _ping(self) -> None:
-        """Ask the main loop for a sign of life, and say so when it has given none for long."""
-        stalled = monotonic() - self._answered
+    def _ping(self) -> bool:
+        """Ask the main loop for a sign of life, and say so when it has given none for long.
+
+        Whether it has come to stand still, or to move again, since the last time.
+        """
+        stalled = self.loop_silent
         self._call_main(self._answer)
-        if stalled < STALL_WARNING_SECONDS + PING_SECONDS:
-            return
+        was_stalled, self._is_stalled = self._is_stalled, stalled >= LONGEST_SILENCE
+        if self._is_stalled:
+            self._note_stall(stalled)
+        return was_stalled != self._is_stalled
+
+    def _note_stall(self, stalled: float) -> None:
         limit = self._database.settings.max_loop_stall_seconds
         if stalled >= limit:
             log.critical("loop stalled too long", worker=self._worker_id, seconds=round(stalled, 1))
@@ -150,7 +167,7 @@ class LeaseKeeper:
         if self._warned_at < self._answered:
             self._warned_at = monotonic()
             self._metrics.stalls += 1
-            frame = sys._current_frames().get(self._main_thread)  # noqa: SLF001 - documented for this
+            frame = self._main_frame()
             stack = "".join(traceback.format_stack(frame)) if frame else "unknown"
             log.warning(
                 "loop stalled",
@@ -158,6 +175,9 @@ class LeaseKeeper:
                 seconds=round(stalled, 1),
                 stack=stack[-4000:],
             )
+
+    def _main_frame(self) -> FrameType | None:
+        return sys._current_frames().get(self._main_thread)  # noqa: SLF001 - documented for this
 
     def _answer(self) -> None:
         self._answered = monotonic()

@@ -27,6 +27,7 @@ class Message:
     name: str
     payload: str | None
     message_id: UUID | None
+    trace: str | None = None
 
 
 class HeldRun:

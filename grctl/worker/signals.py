@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -13,8 +12,6 @@ if TYPE_CHECKING:
     from grctl.worker.worker import Worker
 
 __all__ = ["Signals"]
-
-LISTEN_PATIENCE_SECONDS = 5.0
 
 
 class Signals:
@@ -33,12 +30,8 @@ class Signals:
         await self._listener.run()
 
     async def until_listening(self) -> None:
-        """Until the worker hears; behind a pooler without LISTEN it works by polling alone."""
-        try:
-            async with asyncio.timeout(LISTEN_PATIENCE_SECONDS):
-                await self._listener.is_connected.wait()
-        except TimeoutError:
-            pass
+        """Until the worker hears."""
+        await self._listener.is_connected.wait()
 
     def _woken(self, payload: str) -> None:
         if payload == "*" or not self._worker.workflows.keys().isdisjoint(payload.split("\n")):
@@ -55,6 +48,8 @@ class Signals:
         if int(number) not in (0, self._worker.worker_no):
             return
         executor = self._worker.executors.get(UUID(run_id))
+        if verb == "ask":
+            self._worker.asked()
         if executor is None:
             return
         if verb == "cancel":

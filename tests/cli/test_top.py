@@ -64,6 +64,29 @@ async def test_it_shows_workers_and_runs_and_follows_them(
         assert await terminal.ended() == 0
 
 
+async def test_a_worker_that_was_declared_dead_and_lives_is_there_twice(
+    client: Client, database: Database
+):
+    """As after each outage of the database: both terms have the name of the process."""
+    environment = {"GRCTL_WORKER_NAME": "alpha"}
+    async with WorkerProcess(
+        "tests.workflows.observed", database_url=database.dsn, env=environment
+    ):
+        await database.execute("update grctl.workers set lease_until = '2000-01-01'")
+        await database.execute("select grctl.take_over()")
+        await wait_until(lambda: is_back(database), "the worker begins anew", timeout=LONG)
+
+        async with Terminal("top", database_url=database.dsn) as terminal:
+            await shown(terminal, "workers 1", "lost", "up")
+            terminal.press("q")
+            assert await terminal.ended() == 0
+
+
+async def is_back(database: Database) -> bool:
+    terms = await database.fetchval("select count(*) from grctl.workers where worker_id ~ 'alpha'")
+    return terms == 2
+
+
 async def has_long_tasks(database: Database) -> bool:
     noted = await database.fetchval("select count(*) from grctl.events where kind = 'task.started'")
     return noted == 2

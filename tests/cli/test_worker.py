@@ -209,10 +209,12 @@ async def test_a_task_that_ignores_its_cancellation_does_not_hold_up_a_stop(
     database, client, tmp_path
 ):
     async with worker_for(database, GRCTL_SHUTDOWN_SECONDS="0") as worker:
-        await begun(client, tmp_path, "deaf")
+        deaf = await begun(client, tmp_path, "deaf")
         worker.terminate()
         assert await worker.wait(timeout=20) == 0
-        assert logged(worker, "steps do not stop")
+        said = logged(worker, "steps do not stop")
+        assert said is not None
+        assert said["wf_ids"] == [deaf.run_info.wf_id]
 
 
 @pytest.mark.parametrize(

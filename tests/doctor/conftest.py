@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 
 from grctl.dev import EmbeddedPostgres
 from grctl.models.findings import Finding
+from grctl.postgres import migrations
 from grctl.postgres.doctor import examine
 from grctl.settings import Settings
 from tests.features.conftest import book, client, connection, launch, serve
@@ -54,4 +56,14 @@ def bad_server(server_home: Path) -> Iterator[EmbeddedPostgres]:
         "max_replication_slots": "2",
     }
     with EmbeddedPostgres(server_home, ephemeral=True, settings=settings) as server:
+        yield server
+
+
+@pytest.fixture
+def standby(server_home: Path) -> Iterator[EmbeddedPostgres]:
+    """A server of the test's own with our schema, which waits for a primary's changes."""
+    with EmbeddedPostgres(server_home, ephemeral=True) as server:
+        asyncio.run(migrations.upgrade(server.dsn))
+        (server.home / "data" / "standby.signal").touch(mode=0o644)
+        server.restart()
         yield server

@@ -11,6 +11,7 @@ from tests.doctor.conftest import Examine
 from tests.features.looking import has_status
 from tests.support import Database, wait_until
 from tests.support.ledger import Ledger
+from tests.support.runner import RunnerProcess
 from tests.workflows import features
 from tests.workflows.why import silent
 
@@ -45,6 +46,20 @@ async def test_a_dead_worker_whose_runs_nobody_takes_over(
     assert found.severity is Severity.ERROR
     assert "its 1 runs" in found.text
     assert "start a worker" in found.advice
+
+
+async def test_a_worker_whose_event_loop_is_blocked(
+    client: Client, examined: Examine, database: Database
+) -> None:
+    async def is_found() -> bool:
+        return "stalled_worker" in await examined()
+
+    async with RunnerProcess("tests.workflows.why", database_url=database.dsn):
+        await client.start_workflow("why.standing", "s", {"how": "block"})
+        await wait_until(is_found, "the blocked worker is found", timeout=30)
+        found = (await examined())["stalled_worker"]
+    assert "none of its 1 runs moves" in found.text
+    assert any(frame.endswith("in block") for frame in found.details["stack"])
 
 
 async def test_many_workers_that_were_lost(
@@ -189,7 +204,9 @@ async def test_a_table_that_nobody_vacuums(
     found = await examined()
     assert set(found) == {"bloat", "autovacuum_disabled"}
     assert found["bloat"].details["dead"] >= 1000
-    assert "vacuum store" in found["bloat"].advice
+    assert "vacuum grctl.store" in found["bloat"].advice
+    await database.execute(found["autovacuum_disabled"].advice)
+    assert "autovacuum_disabled" not in await examined(), "the advice is a statement that helps"
 
 
 async def test_a_table_that_a_crash_empties(examined: Examine, database: Database) -> None:
@@ -197,3 +214,5 @@ async def test_a_table_that_a_crash_empties(examined: Examine, database: Databas
     found = await examined()
     assert set(found) == {"unlogged"}
     assert found["unlogged"].severity is Severity.ERROR
+    await database.execute(found["unlogged"].advice)
+    assert not await examined(), "the advice is a statement that helps"

@@ -9,6 +9,7 @@ from grctl.dev import EmbeddedPostgres
 from grctl.models.findings import Severity
 from grctl.postgres import doctor_server, migrations
 from grctl.postgres.doctor import examine
+from grctl.postgres.sql import statements
 from grctl.settings import load_settings, with_database
 from tests.chaos.faults.needs import FAKETIME, needs
 from tests.doctor.conftest import Examine
@@ -95,6 +96,43 @@ async def test_all_that_a_badly_set_up_server_has(bad_server: EmbeddedPostgres) 
     assert [each.text for each in findings if each.name == "connections"] == [
         "9 of 9 connections are in use"
     ]
+
+
+async def test_a_standby(standby: EmbeddedPostgres, examined: Examine) -> None:
+    found = await examined(database_url=standby.dsn)
+    assert set(found) == {"standby"}  # that it does not notify is no defect of its own
+    assert found["standby"].severity is Severity.ERROR
+    assert "target_session_attrs=read-write" in found["standby"].advice
+
+
+async def test_notifications_that_are_asked_of_a_standby(
+    standby: EmbeddedPostgres, examined: Examine
+) -> None:
+    found = await examined(listen_url=standby.dsn)
+    assert set(found) == {"notifications"}
+    assert "(cannot execute LISTEN during recovery)" in found["notifications"].text
+
+
+async def test_a_server_that_is_too_old(database: Database) -> None:
+    """None so old is at hand: the row that it would give, told of a server that is there."""
+    connection = await asyncpg.connect(database.dsn)
+    row = dict(await connection.fetchrow(statements("doctor", "grctl")["server"]))
+    await connection.close()
+    assert not [f for f in doctor_server.findings(row, row["now"]) if f.name == "server_version"]
+    row |= {"version_num": 130_021, "version": "13.21"}
+    [found] = [f for f in doctor_server.findings(row, row["now"]) if f.name == "server_version"]
+    assert found.severity is Severity.ERROR
+    assert found.text == "PostgreSQL 13.21 is too old for grctl"
+
+
+async def test_a_transaction_timeout(examined: Examine, database: Database) -> None:
+    name = await database.fetchval("select current_database()")
+    if await database.fetchval("select current_setting('server_version_num')::int < 170000"):
+        pytest.skip("PostgreSQL has it since 17")
+    await database.execute(f"alter database {name} set transaction_timeout = '5s'")
+    found = await examined()
+    assert set(found) == {"transaction_timeout"}
+    assert found["transaction_timeout"].text.startswith("transaction_timeout is 5000 ms")
 
 
 async def test_what_a_role_or_a_database_sets_counts(examined: Examine, database: Database) -> None:

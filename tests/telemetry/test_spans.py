@@ -255,3 +255,33 @@ async def test_the_api_without_the_sdk_is_enough_to_run(program: Program):
     client = await program(workflow, provider=trace.NoOpTracerProvider())
     assert await client.run_workflow("bare", "w") == "done"
     assert await client.database.pool.fetchval("select trace from grctl.runs") is None
+
+
+waiting = Workflow("waiting")
+
+
+@waiting.start()
+async def wait_for_news(ctx: Context) -> Directive:
+    return ctx.next.wait()
+
+
+@waiting.event()
+async def news(ctx: Context) -> Directive:
+    return ctx.next.complete()
+
+
+async def test_a_step_that_handles_an_event_is_linked_to_its_sender(
+    program: Program, exporter: InMemorySpanExporter
+):
+    client = await program(waiting)
+    tracer = client.connection.tracing._tracer
+    handle = await client.start_workflow("waiting", "w")
+    with tracer.start_as_current_span("the sender") as sender:
+        await handle.send("news")
+    await handle.result(timeout=LONG)
+    await ended(exporter, "waiting")
+    [step] = spans_named(exporter, "waiting news")
+    assert [link.context.span_id for link in step.links] == [sender.get_span_context().span_id]
+    assert step.context.trace_id != sender.get_span_context().trace_id
+    [first] = spans_named(exporter, "waiting wait_for_news")
+    assert first.links == ()

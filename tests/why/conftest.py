@@ -21,16 +21,16 @@ Why = Callable[..., Awaitable[tuple[Explanation, Reason]]]
 def why(client: Client) -> Why:
     """``await why(id, kind)``: once the main reason is of this kind, it, and all that is told.
 
-    With ``anywhere``, any of the reasons may be it.
+    With ``anywhere``, any of the reasons may be it; with ``ask``, its worker is asked.
     """
 
     async def wait(
-        wf_id: str, kind: ReasonKind, *, anywhere: bool = False
+        wf_id: str, kind: ReasonKind, *, anywhere: bool = False, ask: bool = False
     ) -> tuple[Explanation, Reason]:
         seen: list[object] = []
 
         async def told() -> tuple[Explanation, Reason] | None:
-            explanation = await explain(client.database, wf_id)
+            explanation = await explain(client.database, wf_id, ask=ask)
             assert explanation is not None
             seen[:] = [explanation]
             reasons = explanation.reasons if anywhere else explanation.reasons[:1]

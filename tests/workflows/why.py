@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from datetime import timedelta
 
 from grctl.models import RetryPolicy
@@ -75,4 +76,39 @@ async def more(ctx: Context) -> Directive:
     return ctx.next.wait()
 
 
-ALL = (silent, retried, asking, lethal, hanging)
+standing = Workflow("why.standing")
+
+
+@standing.start()
+async def stand_still(ctx: Context, how: str) -> Directive:
+    """Stands in its own code, in an asyncio task of it, in a task, in a thread; or blocks all."""
+    if how == "code":
+        await never()
+    elif how == "branch":
+        await asyncio.create_task(never())
+    elif how == "quick task":
+        await hang()
+    elif how == "thread":
+        await wait_in_thread()
+    else:
+        block()
+    return ctx.next.complete()
+
+
+async def never() -> None:
+    await asyncio.Event().wait()
+
+
+let_go = threading.Event()
+
+
+@task
+def wait_in_thread() -> None:
+    let_go.wait(120)
+
+
+def block() -> None:
+    let_go.wait(120)
+
+
+ALL = (silent, retried, asking, lethal, hanging, standing)
