@@ -1,9 +1,9 @@
 """What grctl's client and worker really send for a batch of runs, made into a pgbench script.
 
-A batch of N runs of three tasks is started by one statement, claimed by one, and recorded by a call
-of `commit_batch` for each task and one for the step's end. These calls are caught on their way to
-asyncpg. In the script they are the same statements, with the same arguments but for the ids of the
-runs: those are new in every transaction.
+A batch of N runs of three tasks is started by one statement, which makes them the worker's, and
+recorded by a call of `commit_batch` for each task and one for the step's end. These calls are
+caught on their way to asyncpg. In the script they are the same statements, with the same arguments
+but for the ids of the runs: those are new in every transaction.
 """
 
 from __future__ import annotations
@@ -51,17 +51,15 @@ async def recorded_script(client: Client, worker: Worker, runs: int) -> str:
     """
     database = client.database
     names = {
-        database.sql(file, name): name
-        for file, name in (("runs", "start"), ("runs", "claim"), ("journal", "commit"))
+        database.sql(file, name): name for file, name in (("runs", "start"), ("journal", "commit"))
     }
     with _calls_to(names) as calls:
-        started = await client.start_workflows(
-            [
-                {"type": "bench.tasks", "id": f"{PREFIX}-{number}", "input": {"count": TASKS}}
+        handles = await asyncio.gather(
+            *(
+                client.start_workflow("bench.tasks", f"{PREFIX}-{number}", {"count": TASKS})
                 for number in range(runs)
-            ]
+            )
         )
-        handles = [each for each in started if not isinstance(each, Exception)]
         await asyncio.gather(*(handle.result(timeout=30) for handle in handles))
     ids = [handle.run_id for handle in handles]
     recorded = [call for call in await _typed(database, names, calls) if _is_of(call, ids)]
@@ -105,28 +103,21 @@ def _type_name(found: asyncpg.Type) -> str:
 
 
 def _is_of(call: Call, ids: Sequence[UUID]) -> bool:
-    """A claim that found nothing, or came too early, is none of the batch."""
-    return call.name == "claim" or str(ids[0]) in repr(call.arguments)
+    """Whether it is about the batch: others may run beside it."""
+    return str(ids[0]) in repr(call.arguments)
 
 
 def _lines(calls: Sequence[Call], ids: Sequence[UUID]) -> Iterator[str]:
     starts = [call for call in calls if call.name == "start"]
-    claims = [call for call in calls if call.name == "claim"]
     commits = [call for call in calls if call.name == "commit"]
-    if len(starts) != 1 or not claims or len(commits) != TASKS + 1:
+    if len(starts) != 1 or len(commits) != TASKS + 1:
         raise RecordingError(
-            f"expected one start, a claim and {TASKS + 1} commits for {len(ids)} runs, found "
-            f"{len(starts)}, {len(claims)} and {len(commits)}"
+            f"expected one start and {TASKS + 1} commits for {len(ids)} runs, found "
+            f"{len(starts)} and {len(commits)}"
         )
     yield f"-- One transaction of pgbench is {len(ids)} runs of {TASKS} tasks: made by recording.py"
     yield (f"select array_agg({_NEW_ID})::text as runs from generate_series(1, {len(ids)}) \\gset")
-    yield f"{_inline(starts[0], ids, {})};"
-    # What another client started may be claimed, too: each takes as many as it has started.
-    claim = _inline(claims[0], ids, {0: ":worker", 2: str(len(ids))})
-    yield (
-        f"with claimed as ({claim})"
-        " select coalesce(array_agg(run_id), '{}')::text as runs from claimed \\gset"
-    )
+    yield f"{_inline(starts[0], ids, {1: ':worker'})};"
     for commit in commits:
         yield "\\set batch :batch + 1"
         given = {0: ":worker", 1: ":client_id", 2: ":batch"}

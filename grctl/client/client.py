@@ -107,9 +107,9 @@ class Client:
         return_type: Any = None,
     ) -> Any:
         """Start a run and wait for its result; errors as of ``start_workflow`` and ``result``."""
-        await self.connection.waiters.ready()
         start = self._start(type, id, input, timeout)
-        # Waited for before it is there: no look is needed at whether it has ended already.
+        # Waited for before it is there: no look is needed at whether it has ended already. (If the
+        # waiters do not hear yet, they look at all that is waited for as soon as they do.)
         future = ResultFuture(start.run_id, self.decoder(return_type))
         self.connection.waiters.wait_for(future, may_have_ended=False)
         try:

@@ -6,9 +6,12 @@ As in the journal nobody lingers: while one statement is on its way the next one
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 from uuid import UUID
+
+from asyncpg import Record
 
 from grctl.client.background import background
 from grctl.errors import WorkflowAlreadyRunningError, WorkflowTypeNotRegisteredError
@@ -64,12 +67,28 @@ class Start:
         return None
 
 
+class Taker(Protocol):
+    """A worker of this process: it may have the runs that are started here, without a claim."""
+
+    worker_no: int
+
+    def begin(self, starts: Sequence[Start]) -> bool:
+        """Whether it takes these starts; then ``take`` or ``give_up`` follows."""
+
+    def take(self, starts: Sequence[Start], answers: Sequence[Record]) -> None:
+        """They were sent. ``answers`` are those of ``start_runs``."""
+
+    def give_up(self, starts: Sequence[Start]) -> None:
+        """They were sent, and there is no answer."""
+
+
 class Starts:
     """Sends starts, many in one statement."""
 
     def __init__(self, database: Database, tracing: Tracing | None = None) -> None:
         self._database = database
         self._tracing = tracing
+        self.taker: Taker | None = None
         self._waiting: list[tuple[Start, asyncio.Future[str | None]]] = []
         self._sender: asyncio.Task[None] | None = None
 
@@ -99,18 +118,30 @@ class Starts:
         with self._tracing.starting_many(len(starts)) as trace:
             return await self._start_all([replace(start, trace=trace) for start in starts])
 
-    async def _start_all(self, starts: list[Start]) -> list[str | None]:
+    async def _start_all(self, starts: list[Start], taker: Taker | None = None) -> list[str | None]:
+        worker_no = None if taker is None else taker.worker_no
         rows = await self._database.patiently(
             "starting workflows",
             lambda: self._database.fetch(
-                "runs",
-                "start",
-                [start.as_stored() for start in starts],
+                "runs", "start", [start.as_stored() for start in starts], worker_no
             ),
             PATIENCE_SECONDS,
         )
-        refused = {row["refused"]: row["why"] for row in rows}
+        if taker is not None:
+            taker.take(starts, rows)
+        refused = {row["run"]: row["why"] for row in rows if row["why"] != "held"}
         return [refused.get(start.run_id) for start in starts]
+
+    async def _start_here(self, starts: list[Start]) -> list[str | None]:
+        """Start runs for the worker of this process, if there is one that takes them."""
+        taker = self.taker
+        if taker is None or not taker.begin(starts):
+            return await self._start_all(starts)
+        try:
+            return await self._start_all(starts, taker)
+        except BaseException:
+            taker.give_up(starts)
+            raise
 
     async def _send(self) -> None:
         try:
@@ -118,7 +149,7 @@ class Starts:
                 batch = self._waiting[:MOST_AT_ONCE]
                 del self._waiting[:MOST_AT_ONCE]
                 try:
-                    answers = await self._start_all([start for start, _ in batch])
+                    answers = await self._start_here([start for start, _ in batch])
                 except Exception as error:  # noqa: BLE001 - it is the callers' error
                     for _, answered in batch:
                         if not answered.done():

@@ -107,12 +107,14 @@ class AnswerWaiter:
         """The answer is there."""
         self._heard.set()
 
-    async def wait_or_poll(self) -> None:
-        """Return when it is worth looking."""
+    async def wait_or_poll(self) -> bool:
+        """Return when it is worth looking; whether the answer was said to be there."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._poll):
                 await self._heard.wait()
+        was_heard = self._heard.is_set()
         self._heard.clear()
+        return was_heard
 
     def discard(self) -> None:
         """No longer waited for."""
@@ -127,6 +129,8 @@ class Waiters:
         self._futures: dict[UUID, set[ResultFuture]] = {}
         self._answers: dict[UUID, AnswerWaiter] = {}
         self._to_check: set[UUID] = set()
+        self._held: set[UUID] = set()
+        self._ended_while_held: set[UUID] = set()
         self._called = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._listening: Listener | None = None
@@ -152,6 +156,24 @@ class Waiters:
         if may_have_ended:
             self._to_check.add(future.run_id)
             self._called.set()
+
+    def hold(self, run_id: UUID) -> None:
+        """A worker of this process has the run. If it commits the run's end, it says so itself by
+        ``ended``: what a notification says of the run is not looked into until it lets go.
+        """
+        self._held.add(run_id)
+
+    def ended(self, run_id: UUID, status: RunStatus, result: str | None, error: str | None) -> None:
+        """A worker of this process has committed a run's end: no need to read it back."""
+        for future in list(self._futures.get(run_id, ())):
+            future.settle(status, result, error)
+
+    def let_go(self, run_id: UUID) -> None:
+        """The worker has done with the run, whether or not it has told of its end."""
+        self._held.discard(run_id)
+        if run_id in self._ended_while_held:
+            self._ended_while_held.discard(run_id)
+            self._look_at({run_id})
 
     def answer_of(self, message_id: UUID) -> AnswerWaiter:
         """Something that hears when a query or an update has been answered."""
@@ -197,9 +219,15 @@ class Waiters:
                 del self._futures[future.run_id]
 
     def _notified(self, payload: str) -> None:
-        ended = {UUID(each) for each in payload.split(",")} & self._futures.keys()
-        if ended:
-            self._to_check |= ended
+        ended = {UUID(each) for each in payload.split(",")}
+        held = ended & self._held
+        self._ended_while_held |= held
+        self._look_at(ended - held)
+
+    def _look_at(self, ended: set[UUID]) -> None:
+        awaited = ended & self._futures.keys()
+        if awaited:
+            self._to_check |= awaited
             self._called.set()
 
     def _answered(self, payload: str) -> None:

@@ -40,6 +40,9 @@ class Answer:
 
     verdict: str
     why: str | None = None
+    is_certain: bool = True
+    """Of ``gone``: whether the run is parked or ended as asked. Of a batch that was sent again the
+    database does not tell it from ``lost``."""
 
 
 class Commit(asyncio.Future[Answer]):

@@ -5,7 +5,13 @@ select
     e.run_id, e.epoch, e.seq, e.step_no, e.step_attempt, e.kind, e.op, e.name, e.place, e.attempt,
     e.micros, e.input, e.body, e.batch, extract(epoch from grctl.now() - e.at)::float8 as age
 from unnest($1::uuid[], $2::integer[]) as s(run_id, step_seq)
-join grctl.events e on e.run_id = s.run_id and e.seq >= s.step_seq
+-- `offset 0`: by the key, run by run, never by a hash of the whole table.
+cross join lateral (
+    select *
+    from grctl.events o
+    where o.run_id = s.run_id and o.seq >= s.step_seq
+    offset 0
+) as e
 order by e.run_id, e.seq
 
 -- name: page

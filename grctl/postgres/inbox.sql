@@ -1,9 +1,15 @@
 -- name: oldest
 -- The oldest unhandled message of each of these runs.
-select distinct on (i.run_id) i.run_id, i.no, i.kind, i.name, i.payload, i.message_id
+select r.run_id, i.no, i.kind, i.name, i.payload, i.message_id, i.trace
 from unnest($1::uuid[], $2::integer[]) as r(run_id, head)
-join grctl.inbox i on i.run_id = r.run_id and i.no > r.head
-order by i.run_id, i.no
+-- By the key, one row a run, however many wait behind it.
+cross join lateral (
+    select m.no, m.kind, m.name, m.payload, m.message_id, m.trace
+    from grctl.inbox m
+    where m.run_id = r.run_id and m.no > r.head
+    order by m.no
+    limit 1
+) as i
 
 -- name: send
 -- One message to the open run of a workflow id. The type's registration is asked too, so that a
@@ -24,7 +30,7 @@ select
     exists (select from known) as known,
     (select array_agg(place) from known
         cross join lateral grctl.deliver(
-            array[known.run_id], array[$2::text], array[$3::text], array[$4::text], array[$5::uuid]
+            array[known.run_id], array[$2::text], array[$3::text], array[$4::text], array[$5::uuid], $6::text
         ) as place) is not null as delivered
 
 -- name: answer

@@ -30,6 +30,7 @@ __all__ = ["Journal", "Observer", "RecordRefusedError"]
 log = get_logger("grctl.journal")
 
 _GONE = Answer("gone")
+_GONE_OR_LOST = Answer("gone", is_certain=False)
 
 
 class RecordRefusedError(GrctlError):
@@ -55,6 +56,11 @@ class Journal:
         self.is_fenced = False
         self.in_flight: Callable[[], int] = lambda: 0
         self.observer: Observer | None = None
+
+    async def until_open(self) -> None:
+        """Until every writer has been answered once."""
+        for writer in self._writers:
+            await writer.is_open.wait()
 
     @property
     def waiting(self) -> int:
@@ -135,6 +141,8 @@ class _Writer:
         self.queue: deque[Commit] = deque()
         self._batch: Sequence[Commit] = ()
         self._number = 0
+        self._sent_again = False
+        self.is_open = asyncio.Event()
         self._arrived = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -158,6 +166,7 @@ class _Writer:
 
     async def run(self) -> None:
         try:
+            await self._open()
             while True:
                 await self._arrived.wait()
                 self._batch = self._take()
@@ -169,6 +178,16 @@ class _Writer:
         finally:
             if self._connection is not None:
                 self._connection.terminate()
+
+    async def _open(self) -> None:
+        """Write a batch of nothing. By its first batch a connection is made, learns the types, and
+        has the server plan: no run shall wait for all that.
+        """
+        self._number += 1
+        answers = await self._send(self._number, ())
+        if answers:  # of nothing it can only be that the worker is fenced
+            self._journal.fence()
+        self.is_open.set()
 
     def _take(self) -> list[Commit]:
         """The next batch: what is there, up to the caps. The second cap breaks the convoy: with
@@ -218,6 +237,7 @@ class _Writer:
         """
         patience = self._database.settings.lease_seconds
         encoded = arguments(batch)
+        self._sent_again = False
         while True:
             try:
                 if self._connection is None or self._connection.is_closed():
@@ -233,8 +253,10 @@ class _Writer:
             except Exception as error:
                 if not (is_passing(error) or isinstance(error, asyncpg.SyntaxOrAccessError)):
                     raise
+                self._sent_again = True
                 if isinstance(error, TimeoutError):
                     patience *= 2
+                    await self._database.suspect()
                 if self._connection is not None and not isinstance(
                     error, asyncpg.TransactionRollbackError
                 ):
@@ -249,6 +271,7 @@ class _Writer:
 
     def _deliver(self, batch: Sequence[Commit], answers: Sequence[asyncpg.Record]) -> None:
         by_run: dict[Any, Answer] = {}
+        gone = _GONE_OR_LOST if self._sent_again else _GONE
         for said in answers:
             if said["verdict"] == "refused":
                 batch[said["item"] - 1].answer = Answer("refused", said["why"])
@@ -259,7 +282,7 @@ class _Writer:
                 continue
             answer = by_run.get(commit.row.run_id) if by_run else None
             if commit.transition is not None:
-                commit.answer = answer or _GONE
+                commit.answer = answer or gone
             elif answer is not None and answer.verdict == "lost":
                 commit.answer = answer
             commit.run.deliver(commit)

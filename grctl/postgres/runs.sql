@@ -1,6 +1,6 @@
 -- name: start
-select refused, why
-from grctl.start_runs($1::grctl.new_run[])
+select run, why, created_at
+from grctl.start_runs($1::grctl.new_run[], $2::bigint)
 
 -- name: claim
 -- The worker's row is locked first: a take-over of this worker waits for the claim and then sees

@@ -64,10 +64,12 @@ async def tell_owed_cancel() -> None:
         await asyncio.sleep(0)
 
 
-def running() -> BranchTask | None:
-    """The asyncio task that is running, if it belongs to a step."""
+def running(loop: asyncio.AbstractEventLoop | None = None) -> BranchTask | None:
+    """The asyncio task that is running, if it belongs to a step. ``loop`` is the running one where
+    the caller has it: to be asked for, it costs a system call (in Python 3.11).
+    """
     try:
-        task = asyncio.current_task()
+        task = asyncio.current_task(loop)
     except RuntimeError:
         return None
     return task if type(task) is BranchTask else None

@@ -48,6 +48,11 @@ class Claims:
         self.is_in_doubt = False
         """Whether a claim had no answer: it may have been done, even later than the next one."""
 
+    @property
+    def has_backlog(self) -> bool:
+        """Whether more was due than could be taken."""
+        return self._backlog
+
     def call(self) -> None:
         """There may be something to claim, or room for it."""
         self._called.set()
@@ -66,6 +71,7 @@ class Claims:
 
     async def run(self) -> None:
         """Claim until cancelled."""
+        await self._worker.journal.until_open()  # what is claimed before it could not be recorded
         while True:
             free = self._worker.free_slots
             if free <= 0:

@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from grctl.models.directive import (
     Complete,
@@ -33,8 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["Context", "Next", "RunView"]
 
 
-@dataclass(frozen=True, slots=True)
-class RunView:
+class RunView(NamedTuple):
     """``ctx.run``: which run this is. ``attempt`` counts the attempts of the step from 1."""
 
     id: uuid.UUID

@@ -23,6 +23,7 @@ from grctl.errors import LeaseLostError, NonDeterminismError, PoisonedStep
 from grctl.log import get_logger
 from grctl.models.directive import Complete, ContinueAsNew, Directive, Fail
 from grctl.models.error_details import ErrorDetails
+from grctl.models.run import RunStatus
 from grctl.postgres.journal import RecordRefusedError
 from grctl.worker.branches import BranchTask
 from grctl.worker.context import Context, Relatives, RunView
@@ -64,6 +65,9 @@ class Interrupt(StrEnum):
 
 _DROPPED = frozenset({Interrupt.TERMINATED, Interrupt.LOST, Interrupt.STOP})
 """After these nothing is recorded: the run is no longer ours, or is given back as it is."""
+
+_UNHANDLED = frozenset({"step.failed", "step.timeout", "run.timeout"})
+"""Ends of a step that has not handled its message: of a failed run it is handled at a retry."""
 
 
 @dataclass(slots=True)
@@ -167,6 +171,9 @@ class Executor:
         if run.wake is Wake.CANCEL and run.cancel_reason is None:
             rows = await self.worker.database.fetch("runs", "describe", run.run_id)
             run.cancel_reason = rows[0]["cancel_reason"]  # it came after the claim
+        if run.recorded:
+            # A replay takes code that waits for its store for code that rests.
+            await self._store.load()
         call = call_for(self.workflow, run)
         run.step_name = call.name
         self.began = monotonic()
@@ -371,8 +378,8 @@ class Executor:
         """Write a step's end. Whether the worker goes on with the run."""
         run = self.run
         transition = end.transition
-        # A message whose handler fails stays in the inbox: the step may be retried.
-        keeps = transition.go == "retry" or end.kind in ("step.failed", "step.timeout")
+        # A message is handled by a step that ends: else it stays in the inbox.
+        keeps = transition.go == "retry" or end.kind in _UNHANDLED
         transition.read = run.read if keeps else call.read
         if transition.go in ("end", "stop") and run.parent_step is not None:
             transition.parent_run = run.parent_run_id
@@ -402,9 +409,20 @@ class Executor:
                 self.worker.tracing.end_run(run, transition.status)
         if answer.verdict != "kept":
             self._note_timer(transition)
+            if answer.verdict == "gone" and answer.is_certain:
+                self._tell_waiters(transition)
             return False
         run.advance(Wake(answer.why or "step"), transition)
         return True
+
+    def _tell_waiters(self, transition: Transition) -> None:
+        """Whoever waits for the run in this process hears of its end from here; of the end of a
+        chain of continue_as_new, from its last run.
+        """
+        status = RunStatus(transition.status)
+        if transition.go in ("end", "stop") and status is not RunStatus.CONTINUED:
+            waiters = self.worker.client.connection.waiters
+            waiters.ended(self.run.run_id, status, transition.result, transition.error)
 
     def _note_timer(self, transition: Transition) -> None:
         """Parked: let the worker know when the run is due by itself."""

@@ -30,6 +30,7 @@ from grctl.worker.clock import pause
 
 if TYPE_CHECKING:
     from grctl.telemetry.tracing import Tracing
+    from grctl.worker.branches import BranchTask
 
 __all__ = ["CANCEL_ASKED", "Scope", "ScopeRun", "Turn", "recorded_as", "settle", "wait_for"]
 
@@ -74,11 +75,28 @@ class ScopeRun(Protocol):
         """Put a row of history on its way into the database."""
 
 
-class ActiveCall(Protocol):
-    """A task call whose body runs, since ``began`` by the monotonic clock."""
+class TaskFunction(Protocol):
+    """What a task call calls: a coroutine function, or one that is run in a thread."""
 
+    name: str
+    is_async: bool
+
+    @property
+    def fn(self) -> Callable[..., Any]:
+        """The function itself."""
+
+
+class ActiveCall(Protocol):
+    """A task call whose body runs in ``task``, since ``began`` by the monotonic clock."""
+
+    attempt: int
+    task: BranchTask | None
     began: float
     noted: bool
+
+    @property
+    def spec(self) -> TaskFunction:
+        """What is called."""
 
     def note_start(self) -> None:
         """Record its start, before its outcome."""
@@ -129,8 +147,8 @@ class Scope:
         self.tracing: Tracing | None = None
         self.active: dict[str, ActiveCall] = {}
         """Task bodies that run, by key; the watch notes the starts of those that take long."""
-        self._loop = asyncio.get_running_loop()
-        self._spawned: WeakSet[asyncio.Task[Any]] = WeakSet()
+        self.loop = asyncio.get_running_loop()
+        self._spawned: WeakSet[asyncio.Task[Any]] | None = None
         replay = Replay(rows, step_attempt, same_json) if rows else None
         self._replay = None if replay is None or replay.is_empty else replay
         self._replaying = self._replay is not None and not self._replay.is_over
@@ -161,9 +179,15 @@ class Scope:
 
     def spawned(self, task: asyncio.Task[Any], depth: int) -> None:
         """An asyncio task was made within the step, so many below its root."""
+        if self._spawned is None:
+            self._spawned = WeakSet()
         self._spawned.add(task)
         self._depth = max(self._depth, depth)
         self._stir()
+
+    def spawned_tasks(self) -> list[asyncio.Task[Any]]:
+        """The asyncio tasks that were made within the step and have not ended."""
+        return [task for task in self._spawned or () if not task.done()]
 
     def check_open(self) -> None:
         """RuntimeError once the step has ended: nothing more can be recorded for it."""
@@ -189,15 +213,15 @@ class Scope:
         assert self._replay is not None
         if self._replay.is_carried(recorded):
             return
-        task = running()
+        task = running(self.loop)
         seen = task.cancels_seen if task is not None else 0
         future: asyncio.Future[None]
         if recorded.awaits_cancel:
-            future = CancelTurn(functools.partial(self._asked_again, recorded), loop=self._loop)
+            future = CancelTurn(functools.partial(self._asked_again, recorded), loop=self.loop)
             if task is not None:
                 task.claim_cancels()
         else:
-            future = Turn(loop=self._loop)
+            future = Turn(loop=self.loop)
         self._turns[recorded.key] = future
         try:
             await future
@@ -219,7 +243,7 @@ class Scope:
         if not self._in_batch:
             self._in_batch = True
             self._held.append([])
-            self._loop.call_soon(self._end_batch)
+            self.loop.call_soon(self._end_batch)
         self._held[-1].append(commit)
 
     async def pause(self, seconds: float) -> None:
@@ -233,7 +257,7 @@ class Scope:
         """Run a plain function in a thread, with the caller's context variables."""
         context = contextvars.copy_context()
         call = functools.partial(context.run, fn, *args, **kwargs)
-        return await self._loop.run_in_executor(None, call)
+        return await self.loop.run_in_executor(None, call)
 
     def check_all_asked(self) -> None:
         """NonDeterminismError if history has operations that the code did not ask for."""
@@ -247,9 +271,8 @@ class Scope:
         self.is_closed = True
         if self._stall is not None:
             self._stall.cancel()
-        for task in list(self._spawned):
-            if not task.done():
-                task.cancel()
+        for task in self.spawned_tasks():
+            task.cancel()
         held = (commit for group in self._held for commit in group)
         waited_for: list[asyncio.Future[Any]] = [*self._turns.values(), *held]
         for future in waited_for:
@@ -261,12 +284,12 @@ class Scope:
         is_moving = self._turns_left > 0
         self._turns_left = TURNS_TO_REST + TURNS_A_BRANCH * self._depth
         if not is_moving:
-            self._loop.call_soon(self._go_round)
+            self.loop.call_soon(self._go_round)
 
     def _go_round(self) -> None:
         self._turns_left -= 1
         if self._turns_left > 0:
-            self._loop.call_soon(self._go_round)
+            self.loop.call_soon(self._go_round)
         else:
             self._pump()
 
@@ -329,7 +352,7 @@ class Scope:
         replay = self._replay
         assert replay is not None
         if replay.left != left:
-            self._stall = self._loop.call_later(STALL_SECONDS, self._watch_stall, replay.left)
+            self._stall = self.loop.call_later(STALL_SECONDS, self._watch_stall, replay.left)
             return
         log.warning(
             "replay stands still",
@@ -347,7 +370,7 @@ async def wait_for(commit: Commit, scope: Scope | None, *, owing: bool = True) -
     as the caller will raise CancelledError anyway. Only if the step itself is over does it count.
     Without a scope it is the step's own end that is waited for.
     """
-    task = running()
+    task = running(commit.get_loop())
     seen = task.cancels_seen if task is not None else 0
     try:
         return await commit

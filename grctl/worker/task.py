@@ -219,7 +219,7 @@ class _Call:
         self.began = 0.0
         self.noted = False
         # Not always the one that made the call: gather() and its like wrap it in one of its own.
-        self.task = running()
+        self.task = running(scope.loop)
         self.seen = 0 if self.task is None else self.task.cancels_seen
 
     async def resume(self, recorded: Recorded) -> None:
@@ -353,6 +353,8 @@ class _Call:
 
     async def tell_owed_cancel(self) -> None:
         """CancelledError, recorded, if one is owed."""
+        if self.task is None or not self.task.owed:
+            return
         try:
             await tell_owed_cancel()
         except asyncio.CancelledError:

@@ -9,6 +9,7 @@ begins a new term.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import logging
 import os
@@ -34,6 +35,7 @@ from grctl.worker.clock import DatabaseClock
 from grctl.worker.executor import Executor, Interrupt
 from grctl.worker.holdings import Holdings
 from grctl.worker.lease import LeaseKeeper
+from grctl.worker.own_starts import OwnStarts
 from grctl.worker.registration import by_type, name_for
 from grctl.worker.retention import Retention
 from grctl.worker.run import HeldRun
@@ -47,6 +49,13 @@ log = get_logger("grctl.worker")
 
 STOP_GRACE_SECONDS = 5.0
 """What a step gets to unwind, after it was cancelled at a stop."""
+
+_LOGGED_IDS = 20
+"""Runs that one line of the log names, at most."""
+
+
+OPENING_SECONDS = 5.0
+"""After so long the worker is called ready, though it may not hear yet, or not write."""
 
 
 class Worker:
@@ -91,6 +100,7 @@ class Worker:
         self.journal: Journal
         self.holdings: Holdings
         self._claims: Claims | None = None
+        self._own_starts: OwnStarts
         self._lease: LeaseKeeper | None = None
         self._chores: Chores
         self._crashed: asyncio.Future[Any]
@@ -132,7 +142,7 @@ class Worker:
     run = start
 
     async def wait_until_ready(self) -> None:
-        """Until the worker is registered, listens, and has looked for work once."""
+        """Until the worker is registered, listens, and can write."""
         await self._ready.wait()
 
     async def stop(self, shutdown_timeout: float | None = None) -> None:
@@ -161,6 +171,8 @@ class Worker:
             self.database, self._worker_no, self.worker_id, self.journal_fence, self.metrics
         )
         claims = self._claims = Claims(self, self._worker_no)
+        starts = self.client.connection.starts
+        own_starts = self._own_starts = OwnStarts(self, self._worker_no, claims)
         signals = Signals(self)
         self._chores = Chores(self)
         lease.start()
@@ -177,8 +189,9 @@ class Worker:
             )
         ]
         try:
-            await signals.until_listening()
+            await self._until_open(signals)
             self._ready.set()
+            starts.taker = own_starts
             log.info(
                 "worker ready",
                 worker=self.worker_id,
@@ -194,6 +207,8 @@ class Worker:
                 await self._drain()
         finally:
             self._claims = None
+            if starts.taker is own_starts:
+                starts.taker = None
             # Whatever ended the term: what still runs must not wait for a journal that is gone.
             self.journal.fence()
             for part in background:
@@ -203,6 +218,15 @@ class Worker:
             await lease.stop()
         if self._stopping.is_set():
             await self._sign_off()
+
+    async def _until_open(self, signals: Signals) -> None:
+        """Until a run that comes now waits for nothing that is done once. Not for long: the server
+        may not answer, and a pooler may have no LISTEN, so that polls have to do.
+        """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(OPENING_SECONDS):
+                await self.journal.until_open()
+                await signals.until_listening()
 
     async def _until_over(self, background: Sequence[asyncio.Future[Any]]) -> None:
         """Until stopped or fenced; a background loop that fails ends the worker."""
@@ -242,7 +266,13 @@ class Worker:
                     await self._all_done.wait()
                 await self.journal.flush()
         except TimeoutError:
-            log.error("steps do not stop", worker=self.worker_id, runs=len(self.executors))
+            deaf = sorted(executor.run.wf_id for executor in self.executors.values())
+            log.error(
+                "steps do not stop",
+                worker=self.worker_id,
+                runs=len(deaf),
+                wf_ids=deaf[:_LOGGED_IDS],
+            )
         self.journal.fence()
 
     def _lost(self) -> None:
@@ -341,12 +371,14 @@ class Worker:
         """How many runs may be claimed now. One that only sleeps takes no slot."""
         if self._stopping.is_set() or self._fenced.is_set():
             return 0
-        return self.concurrency - len(self.executors) + self.sleeping
+        under_way = len(self._own_starts.under_way)
+        return self.concurrency - len(self.executors) - under_way + self.sleeping
 
     def execute(self, run: HeldRun) -> None:
         """Set a claimed run going."""
         executor = Executor(self, run, self.workflows[run.wf_type])
         self.executors[run.run_id] = executor
+        self.client.connection.waiters.hold(run.run_id)
         self.has_runs.set()
         executor.task = branches.start(
             asyncio.get_running_loop(), executor.execute(), f"run {run.run_id}"
@@ -376,19 +408,24 @@ class Worker:
                 self._crashed.set_exception(error)
             return
         log.error("executor failed", **executor.ids, exc_info=error)
-        # Ours by a defect only. Its run must not be held for ever by a worker that lives on.
-        giving = asyncio.ensure_future(self._give_back_later(executor.run))
+        # Ours by a defect only. Its run must not be held for ever by a worker that lives on. Not at
+        # once: what failed may fail again, and must not become a busy loop.
+        self.give_back(executor.run, self.settings.poll_seconds)
+
+    def give_back(self, run: HeldRun, delay: float = 0.0) -> None:
+        """Make a run that is not executed due for others, after so many seconds."""
+        giving = asyncio.ensure_future(self._give_back(run, delay))
         self._loose.add(giving)
         giving.add_done_callback(self._loose.discard)
 
-    async def _give_back_later(self, run: HeldRun) -> None:
-        """Not at once: what failed may fail again, and must not become a busy loop."""
-        await asyncio.sleep(self.settings.poll_seconds)
+    async def _give_back(self, run: HeldRun, delay: float) -> None:
+        await asyncio.sleep(delay)
         await self.holdings.give_back(run)
 
     def _forget(self, executor: Executor) -> None:
         if self.executors.get(executor.run.run_id) is executor:
             del self.executors[executor.run.run_id]
+            self.client.connection.waiters.let_go(executor.run.run_id)
         if not self.executors:
             self.has_runs.clear()
             self._all_done.set()
@@ -419,7 +456,11 @@ class Worker:
         """What a missed notification or a lost answer would have told: cancels, and claims."""
         if not self.executors and not (self._claims and self._claims.is_in_doubt):
             return
-        for run_id in await self.holdings.overlooked(self.executors.keys()):
+        for run_id in await self.holdings.overlooked(self._held):
             executor = self.executors.get(run_id)
             if executor is not None:
                 executor.request_cancel()
+
+    def _held(self) -> set[UUID]:
+        """What is ours in the database, as far as we know."""
+        return self.executors.keys() | self._own_starts.under_way.keys()

@@ -114,16 +114,20 @@ def _bind_whole(handler: Handler, payload: _Member, decode: Decode) -> dict[str,
 
 
 def _bind_members(handler: Handler, payload: _Member, decode: Decode) -> dict[str, Any]:
-    by_name = {parameter.name: parameter for parameter in handler.parameters}
-    unknown = [key for key in payload.value if key not in by_name]
-    if unknown:
+    given: dict[str, Any] = payload.value
+    named = {each.name: each for each in handler.parameters if each.name in given}
+    if len(named) < len(given):
+        unknown = [key for key in given if key not in named]
         raise TypeError(f"{_expected(handler)}; unknown argument {_listed(unknown)}")
-    _check_missing(handler, payload.value)
-    if all(_as_it_is(value, by_name[key].annotation) for key, value in payload.value.items()):
-        return dict(payload.value)  # the common case; the text need not be cut
+    if len(named) < len(handler.parameters):
+        _check_missing(handler, given)
+    for key, parameter in named.items():
+        if not _as_it_is(given[key], parameter.annotation):
+            break
+    else:
+        return given  # the common case; the text need not be cut
     return {
-        key: _convert(handler, by_name[key], member, decode)
-        for key, member in _members(payload.text)
+        key: _convert(handler, named[key], member, decode) for key, member in _members(payload.text)
     }
 
 

@@ -52,34 +52,66 @@ create type grctl.new_run as (
 
 -- Starts runs: all new ones in one insert. Answers which were refused, and why. A start sent again
 -- (same run_id) is answered as the first was, so that a client may repeat it after a lost connection.
-create function grctl.start_runs(p_new grctl.new_run[]) returns table (refused uuid, why text)
+--
+-- With p_worker they are that worker's from their first moment, as if it had claimed them: it is in
+-- the process that sends them. Then the answer has a row of each that is `held`, too. One that
+-- was sent again has none: the worker gives back what it does not know to be its own.
+create function grctl.start_runs(p_new grctl.new_run[], p_worker bigint default null)
+returns table (run uuid, why text, created_at timestamptz)
 language plpgsql
+set plan_cache_mode = force_generic_plan -- as in commit_batch
 as $$
+#variable_conflict use_column
 declare
-    v_started integer;
+    v_worker bigint;
+    v_started uuid[];
 begin
-    insert into grctl.runs (
-        run_id, wf_id, wf_type, status, wake_at, input, deadline_at,
-        parent_run_id, parent_step, parent_close_policy, trace)
-    select
-        n.run_id, n.wf_id, n.wf_type, 'scheduled', grctl.now(), n.input,
-        grctl.now() + n.timeout_ms * interval '1 millisecond',
-        n.parent, n.parent_step, n.policy, n.trace
-    from unnest(p_new) as n
-    join grctl.workflow_types w on w.wf_type = n.wf_type
-    order by n.run_id
-    on conflict do nothing;
-    get diagnostics v_started = row_count;
-    if v_started < cardinality(p_new) then
+    if p_worker is not null then
+        -- As in a claim: a take-over of this worker waits for this transaction and then sees the
+        -- runs, or comes before it and leaves nobody to have them.
+        select w.worker_no into v_worker
+        from grctl.workers w
+        where w.worker_no = p_worker and w.ended_at is null
+        for share;
+    end if;
+
+    with started as (
+        insert into grctl.runs (
+            run_id, wf_id, wf_type, status, wake_at, owner, epoch, claimed_at, started_at, cause,
+            input, deadline_at, parent_run_id, parent_step, parent_close_policy, trace)
+        select
+            n.run_id, n.wf_id, n.wf_type,
+            case when v_worker is null then 'scheduled' else 'running' end,
+            case when v_worker is null then grctl.now() end,
+            v_worker,
+            case when v_worker is null then 0 else 1 end,
+            case when v_worker is not null then grctl.now() end,
+            case when v_worker is not null then grctl.now() end,
+            case when v_worker is not null then 'start' end,
+            n.input, grctl.now() + n.timeout_ms * interval '1 millisecond',
+            n.parent, n.parent_step, n.policy, n.trace
+        from unnest(p_new) as n
+        join grctl.workflow_types w on w.wf_type = n.wf_type
+        order by n.run_id
+        on conflict do nothing
+        returning run_id
+    )
+    select coalesce(array_agg(s.run_id), '{}') into v_started from started as s;
+
+    if cardinality(v_started) < cardinality(p_new) then
         return query
-        select n.run_id, case when w.wf_type is null then 'unregistered' else 'running' end
+        select n.run_id, case when w.wf_type is null then 'unregistered' else 'running' end, null::timestamptz
         from unnest(p_new) as n
         left join grctl.workflow_types w on w.wf_type = n.wf_type
         where not exists (select from grctl.runs r where r.run_id = n.run_id);
     end if;
 
-    -- A needless wake does no harm.
-    perform grctl.notify_types((select array_agg(n.wf_type) from unnest(p_new) as n));
+    if v_worker is null then
+        -- A needless wake does no harm.
+        perform grctl.notify_types((select array_agg(n.wf_type) from unnest(p_new) as n));
+    else
+        return query select s.run_id, 'held', grctl.now() from unnest(v_started) as s(run_id);
+    end if;
 end;
 $$;
 
@@ -88,7 +120,7 @@ $$;
 -- to more than one run holds their locks already. An ended run takes nothing: returned are the
 -- places (from 1) of those that were delivered.
 create function grctl.deliver(
-    p_to uuid[], p_kind text[], p_name text[], p_payload text[], p_message uuid[]
+    p_to uuid[], p_kind text[], p_name text[], p_payload text[], p_message uuid[], p_trace text default null
 ) returns setof integer
 language plpgsql
 as $$
@@ -117,8 +149,8 @@ begin
             r.owner is null and r.status = 'waiting' as woken
     ),
     put as (
-        insert into grctl.inbox (run_id, no, kind, name, payload, message_id)
-        select b.run_id, b.tail + i.k, i.kind, i.name, i.payload::json, i.message_id
+        insert into grctl.inbox (run_id, no, kind, name, payload, message_id, trace)
+        select b.run_id, b.tail + i.k, i.kind, i.name, i.payload::json, i.message_id, p_trace
         from bumped b
         join item i on i.to_run = b.run_id
     )
@@ -216,7 +248,10 @@ begin
     insert into grctl.closings (run_id, policy)
     select c.run_id, c.parent_close_policy
     from grctl.runs c
-    where c.parent_run_id = any(p_ended) and c.ended_at is null and c.parent_close_policy <> 'abandon'
+    where c.parent_run_id = any(p_ended)
+        -- `is true`: by their parents, never by the index of all open runs.
+        and (c.ended_at is null) is true
+        and c.parent_close_policy <> 'abandon'
     on conflict do nothing;
     if found then
         perform pg_notify('grctl.wake', '*');
@@ -283,6 +318,9 @@ create function grctl.commit_batch(
 language plpgsql
 -- Whatever the statistics say: every table is entered by an index, in the order of the batch. The
 -- order of the locks needs that; and a plan that was made while the tables were small lives on.
+-- So there is but one plan, and it is made once: by itself PostgreSQL would plan each small batch
+-- anew, which takes longer than to write it.
+set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_hashjoin = off
 set enable_mergejoin = off
@@ -355,7 +393,7 @@ begin
                     s.policy, s.trace)::grctl.new_run) as runs
                 from s) as g
             cross join lateral grctl.start_runs(g.runs) as a
-            join s on s.run_id = a.refused
+            join s on s.run_id = a.run
         )
         select v_refused || array_agg(refused.item), v_reasons || array_agg(refused.why)
         into v_refused, v_reasons

@@ -29,6 +29,9 @@ create table grctl.workers (
     concurrency   integer not null,
     lease_seconds double precision not null,
     lease_until   timestamptz not null,
+    -- While its event loop stands still: since when, and the stack, innermost last.
+    stalled_since timestamptz,
+    stalled_in    text[],
     started_at    timestamptz not null default grctl.now(),
     ended_at      timestamptz,
     end_reason    text check (end_reason in ('stopped', 'lost'))
@@ -110,8 +113,9 @@ create index runs_due on grctl.runs (wf_type, wake_at) where wake_at is not null
 -- The take-over.
 create index runs_owner on grctl.runs (owner) where owner is not null;
 create index runs_parent on grctl.runs (parent_run_id) where parent_run_id is not null;
--- Runs that failed, newest first. No other run ever changes what it is made of.
-create index runs_failed on grctl.runs (run_id) where error is not null;
+-- Runs that failed or timed out, newest first. Whatever else changes a status changes another index
+-- too: it spoils no update within a page.
+create index runs_failed on grctl.runs (run_id) where error is not null or status = 'timed_out';
 
 
 -- The history: append-only, one row an outcome. `seq` is dense from 1 for each run.
@@ -157,6 +161,8 @@ create table grctl.inbox (
     payload    json,
     message_id uuid,
     sent_at    timestamptz not null default grctl.now(),
+    -- Where its sender was in a trace, as runs.trace; null unless it traced.
+    trace      text,
     primary key (run_id, no)
 ) with (autovacuum_vacuum_scale_factor = 0.02);
 
@@ -192,11 +198,13 @@ create table grctl.answers (
 create index answers_run on grctl.answers (run_id);
 
 
--- Questions to query handlers, while they are open. Nothing durable: who asks waits for it.
+-- Questions to query handlers, while they are open. Nothing durable: who asks waits for it. With a
+-- worker_no it is a question to that worker: what it does in the run.
 create unlogged table grctl.queries (
     query_id   uuid primary key,
     run_id     uuid not null,
     wf_type    text not null,
+    worker_no  bigint,
     name       text not null,
     args       json,
     asked_at   timestamptz not null default grctl.now(),

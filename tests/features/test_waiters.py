@@ -11,9 +11,11 @@ import pytest
 from grctl.client import Client, Connection, WorkflowHandle
 from grctl.models.errors import WorkflowError
 from grctl.settings import Settings
+from grctl.worker import Worker
 from tests.features.looking import has_status
 from tests.support import Database, wait_until
 from tests.support.ledger import Ledger
+from tests.workflows import features
 
 
 async def start_many(client: Client, number: int) -> list[WorkflowHandle]:
@@ -93,6 +95,47 @@ async def test_without_notifications_results_are_found_by_polling(
         await handle.send("finish")
 
         assert await asyncio.wait_for(future, 10) == []
+
+
+async def test_a_worker_tells_waiters_of_its_own_connection_by_itself(
+    settings: Settings, serve: Any
+) -> None:
+    await (await serve()).stop()  # the types are registered
+    deaf = {"listen_url": "postgresql://127.0.0.1:1/nowhere", "poll_seconds": 300}
+    async with await Connection.connect(settings=settings.model_copy(update=deaf)) as connection:
+        client = Client(connection)
+        good = await client.start_workflow("features.child", "good", {"value": 3})
+        bad = await client.start_workflow("features.child", "bad", {"how": "raise"})
+        futures = [good.future, bad.future]
+        worker = Worker([features.child], connection)
+        working = asyncio.create_task(worker.start())
+
+        three, error = await asyncio.wait_for(asyncio.gather(*futures, return_exceptions=True), 30)
+        assert three == 3
+        assert isinstance(error, WorkflowError)
+        await worker.stop()
+        await working
+
+
+async def test_a_run_that_is_terminated_while_a_worker_here_has_it_is_heard_of(
+    settings: Settings, book: Ledger
+) -> None:
+    unpolled = settings.model_copy(update={"poll_seconds": 300})
+    async with await Connection.connect(settings=unpolled) as connection:
+        client = Client(connection)
+        worker = Worker([features.sleeper], connection)
+        working = asyncio.create_task(worker.start())
+        await worker.wait_until_ready()
+        handle = await client.start_workflow("features.sleeper", "a", {"how": "gate"})
+        future = handle.future
+        await wait_until(lambda: book.count("at gate"), "the step runs")
+        await handle.terminate("no more")
+
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.wait_for(future, 30)
+        await worker.stop()
+        await working
+        assert not connection.waiters._held
 
 
 async def test_a_notification_lost_with_its_connection_is_made_up_for(

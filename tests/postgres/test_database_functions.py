@@ -34,8 +34,8 @@ async def worker(pool: Pool, lease: float = 60.0) -> int:
 
 async def start(pool: Pool, *names: str, timeout_ms: int | None = None) -> list[tuple[UUID, str]]:
     starts = [Start(new_run_id(), name, "t", None, timeout_ms) for name in names]
-    rows = await pool.fetch("runs", "start", [each.as_stored() for each in starts])
-    refused = {row["refused"]: row["why"] for row in rows}
+    rows = await pool.fetch("runs", "start", [each.as_stored() for each in starts], None)
+    refused = {row["run"]: row["why"] for row in rows}
     return [(each.run_id, refused.get(each.run_id, "started")) for each in starts]
 
 
@@ -87,7 +87,7 @@ async def test_a_take_over_happens_once_and_raises_the_epoch(
     taken = await asyncio.gather(*(pool.fetch("leases", "take_over") for _ in range(4)))
 
     assert [row["lost_worker"] for each in taken for row in each] == [lost]
-    assert not await pool.fetchval("leases", "renew", lost)
+    assert not await pool.fetchval("leases", "renew", lost, None, None)
     [heir] = await claim(pool, await worker(pool))
     assert heir["run_id"] == run
     assert heir["epoch"] == held["epoch"] + 1
@@ -130,7 +130,7 @@ async def test_one_open_run_a_workflow_id_however_many_start_it(
 async def test_a_start_that_is_sent_again_is_answered_as_the_first(pool: Pool) -> None:
     sent = Start(new_run_id(), "a", "t", None).as_stored()
     for _ in range(2):
-        assert await pool.fetch("runs", "start", [sent]) == []
+        assert await pool.fetch("runs", "start", [sent], None) == []
     assert await pool.fetchval("runs", "latest", "a") == sent[0]
 
 
@@ -159,7 +159,7 @@ async def test_a_message_that_races_with_the_runs_end_is_delivered_or_refused(
     [(run, _)] = await start(pool, "a")
     answers = await asyncio.gather(
         pool.fetchval("runs", "terminate", run, None),
-        *(pool.fetch("inbox", "send", run, "event", "go", None, uuid4()) for _ in range(6)),
+        *(pool.fetch("inbox", "send", run, "event", "go", None, uuid4(), None) for _ in range(6)),
     )
     delivered = sum(bool(rows[0]["delivered"]) for rows in answers[1:])
     assert await database.fetchval("select count(*) from grctl.inbox") == delivered

@@ -149,6 +149,35 @@ async def test_the_end_of_a_step_whose_answer_is_lost_says_that_the_run_goes_on(
     assert tuple(row) == (2, "next", 2)
 
 
+async def test_an_end_whose_answer_is_lost_is_not_taken_for_certain(
+    here: Setting, proxy: Proxy
+) -> None:
+    ending = Transition(go="end", status="completed", result='"done"')
+    told = await within(10, (await here.run_of_ours()).record("1", transition=ending))
+    assert (told[0].verdict, told[0].is_certain) == ("gone", True)
+
+    taken_away = await here.run_of_ours()
+    await here.database.execute(
+        "update grctl.runs set epoch = 2 where run_id = $1", taken_away.run_id
+    )
+    proxy.cut_after = b"marked"
+    ending = Transition(go="end", status="completed", result='"marked"')
+    told = await within(10, taken_away.record("1", kind="step.completed", transition=ending))
+
+    assert proxy.cuts == 1
+    assert not told[0].is_certain
+    assert await here.rows(taken_away) == []
+
+
+async def test_a_writer_is_connected_before_there_is_anything_to_write(here: Setting) -> None:
+    await asyncio.wait_for(here.journal.until_open(), 10)
+
+    sessions = "select count(*) from pg_stat_activity where application_name like 'grctl journal%'"
+    opened = await here.database.fetchval(sessions + " and datname = current_database()")
+    assert opened == here.pool.settings.writers
+    assert await here.database.fetchval("select min(last_batch) from grctl.writers") == 1
+
+
 async def test_a_batch_that_never_reached_the_server_is_sent_again(
     here: Setting, proxy: Proxy
 ) -> None:

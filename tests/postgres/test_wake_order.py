@@ -52,7 +52,9 @@ async def pool(settings: Settings) -> AsyncIterator[Pool]:
 
 @pytest_asyncio.fixture
 async def worker_no(pool: Pool) -> int:
-    number = await pool.fetchval("leases", "register", "w", "w", [WF_TYPE], 1000, 60.0, 1)
+    number = await pool.fetchval(
+        "leases", "register", "w", "w", [WF_TYPE], 1000, 60.0, pool.settings.writers
+    )
     return int(number)
 
 
