@@ -21,7 +21,7 @@ from tests.support.database import Database
 MEASUREMENTS = 3
 
 
-async def test_a_lone_run_of_one_task_takes_three_transactions_beside_its_task(
+async def test_a_lone_run_of_one_task_takes_two_transactions_beside_its_task(
     database: Database, quiet: Settings
 ) -> None:
     async def one(client: Client) -> None:
@@ -29,18 +29,20 @@ async def test_a_lone_run_of_one_task_takes_three_transactions_beside_its_task(
 
     used = await _writing_transactions(database, quiet, one)
 
-    # start, claim, the task's outcome, the step's end
-    assert used == 4
+    # the start, which needs no claim; the task's outcome; the step's end
+    assert used == 3
 
 
 async def test_a_task_more_is_a_transaction_more(database: Database, quiet: Settings) -> None:
     async def five(client: Client) -> None:
         await client.run_workflow("bench.tasks", "lone", {"count": 5})
 
-    assert await _writing_transactions(database, quiet, five) == 8
+    assert await _writing_transactions(database, quiet, five) == 7
 
 
-async def test_a_lone_run_reads_once_for_its_result(database: Database, quiet: Settings) -> None:
+async def test_a_lone_run_whose_worker_is_here_reads_nothing(
+    database: Database, quiet: Settings
+) -> None:
     async def one(client: Client) -> None:
         await client.run_workflow("bench.tasks", "first", {"count": 1})
 
@@ -51,10 +53,9 @@ async def test_a_lone_run_reads_once_for_its_result(database: Database, quiet: S
     first = await _all_transactions(database, quiet, one)
     used = await _all_transactions(database, quiet, eleven) - first
 
-    # The four that write and the client's look at the result. And four of the server's own:
-    # it counts one for each notification (wake, done) handed to each listener (worker, client).
-    # The rest is for autovacuum.
-    assert used <= 10 * 9 + 20
+    # The three that write. And two of the server's own: it counts one for the notification (done)
+    # handed to each listener (worker, client). The rest is for autovacuum.
+    assert used <= 10 * 5 + 20
 
 
 async def test_a_thousand_runs_in_flight_share_their_transactions(
