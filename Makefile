@@ -16,7 +16,7 @@ STAMP := $(VENV)/.installed
 CODE := grctl migrations tests docs examples benchmarks
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev test check format bench chaos mutants soak docs deployment clean
+.PHONY: help setup demo dev test check format bounds bench chaos mutants soak docs deployment clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(firstword $(MAKEFILE_LIST)) \
@@ -43,6 +43,13 @@ format: $(STAMP) ## put the code into its form
 	$(VENV)/bin/ruff check --fix $(CODE)
 	$(VENV)/bin/ruff format $(CODE)
 
+bounds: $(STAMP) ## the tests with the oldest dependencies that pyproject.toml allows
+	$(VENV)/bin/uv venv --quiet --seed --clear --python $(PY) $(VENV)-bounds
+	$(VENV)/bin/uv pip install --quiet --python $(VENV)-bounds/bin/python --resolution lowest-direct \
+		-e '.[dev,fast,metrics,otel,web,top,test]'
+	$(VENV)-bounds/bin/python -m pytest -W default::DeprecationWarning \
+		--numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)
+
 bench: $(STAMP) ## how fast it is on this machine
 	@$(PY) -m benchmarks $(ARGS)
 
@@ -62,7 +69,7 @@ deployment: $(STAMP) ## the compose file, really run: up, kill, restart, scale, 
 	GRCTL_TEST_DOCKER=1 $(PY) -m pytest -m docker tests/deployment $(ARGS)
 
 clean: ## remove what the targets above have made here
-	rm -rf .venv .demo build dist site .pytest_cache .mypy_cache .ruff_cache .import_linter_cache \
+	rm -rf .venv .venv-bounds .demo build dist site .pytest_cache .mypy_cache .ruff_cache .import_linter_cache \
 		.hypothesis *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
