@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.chaos.mutants.mutant import MODEL, SIMULATION, SQL, Mutant
 
 CLAIM = "grctl/postgres/runs.sql"
+OWN_STARTS = "tests/worker/test_own_starts.py"
 
 FENCE = [
     Mutant(
@@ -64,6 +65,27 @@ FENCE = [
         "    where worker_no = $1 and ended_at is null\n    for share\n",
         "    where worker_no = $1 and ended_at is null\n",
         "tests/postgres/test_database_functions.py",
+    ),
+    Mutant(
+        "a dead worker may have what is started beside it",
+        SQL,
+        "        where w.worker_no = p_worker and w.ended_at is null\n        for share;\n",
+        "        where w.worker_no = p_worker\n        for share;\n",
+        OWN_STARTS,
+    ),
+    Mutant(
+        "a start for a worker does not lock it",
+        SQL,
+        "        where w.worker_no = p_worker and w.ended_at is null\n        for share;\n",
+        "        where w.worker_no = p_worker and w.ended_at is null;\n",
+        OWN_STARTS,
+    ),
+    Mutant(
+        "a start for a worker whose answer was lost is forgotten",
+        "grctl/worker/own_starts.py",
+        "        if len(answers) < len(starts):",
+        "        if False:",
+        OWN_STARTS,
     ),
     Mutant(
         "a fenced journal stops no step",
