@@ -194,14 +194,14 @@ def i13_a_waiter_is_told_another_result(records: Records) -> str:
 
 
 def i15_an_update_was_not_handled(records: Records) -> str:
-    row = first_row(records, _is_stamp)
+    row = _handled_update(records)
     row.name = "plain"
     return records.chains[row.run_id]
 
 
 def i15_an_update_is_handled_after_a_letter_that_came_later(records: Records) -> str:
-    row = first_row(records, _is_stamp)
-    insert(records, replace(row, name="poke", input_text='{"by": "nobody"}'))
+    row = _handled_update(records)
+    insert(records, replace(row, seq=row.seq - 1, name="poke", input_text='{"by": "nobody"}'))
     return records.chains[row.run_id]
 
 
@@ -234,8 +234,15 @@ def i16_a_query_leaves_a_row(records: Records) -> str:
     return insert(records, replace(row, name="count"))
 
 
-def _is_stamp(row: Event) -> bool:
-    return row.name == "stamp" and row.kind == "step.completed"
+def _handled_update(records: Records) -> Event:
+    """The end of a step that handled an update whose answer has come."""
+    told = {call.id for call in records.calls if (call.what, call.phase) == ("update", "ok")}
+    return first_row(
+        records,
+        lambda row: (
+            row.name == "stamp" and row.kind == "step.completed" and digest(row.input) in told
+        ),
+    )
 
 
 def _answer(records: Records, what: str) -> Call:

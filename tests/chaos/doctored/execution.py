@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
-from tests.chaos.doctored.rows import a_started_run, alone, first_row, insert
+from tests.chaos.doctored.rows import a_started_run, alone, first_row, insert, rows_that_fit
 from tests.chaos.records import Records
 
 
@@ -137,13 +137,16 @@ def i6_a_failed_attempt_is_done_again(records: Records) -> str:
 
 
 def i6_a_retried_step_does_a_task_again(records: Records) -> str:
-    failed = first_row(records, lambda row: row.kind == "step.attempt_failed" and row.seq > 1)
-    body = next(
-        b
-        for b in records.bodies
-        if (b.phase, b.run, b.step_no) == ("end", failed.run_id, failed.step_no)
+    failed, done = next(
+        (row, done)
+        for row in rows_that_fit(records, lambda row: row.kind == "step.attempt_failed")
+        for done in records.events[row.run_id]
+        if (done.kind, done.step_no, done.step_attempt)
+        == ("task.completed", row.step_no, row.step_attempt)
     )
-    records.bodies.append(replace(body, phase="start", step_attempt=2, epoch=failed.epoch + 1))
+    body = records.starts[done.run_id, done.step_no, done.step_attempt, done.op][-1]
+    again = replace(body, step_attempt=failed.step_attempt + 1, epoch=failed.epoch + 1)
+    records.bodies.append(again)
     return failed.run_id
 
 

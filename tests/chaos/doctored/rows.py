@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -12,15 +12,20 @@ from tests.chaos.workload import MAILBOX
 LATER = timedelta(hours=1)
 
 
-def first_row(records: Records, fits: Callable[[Event], Any]) -> Event:
-    """The first row of a run that was neither cancelled nor terminated and fits."""
-    return next(
+def rows_that_fit(records: Records, fits: Callable[[Event], Any]) -> Iterator[Event]:
+    """The rows of runs that were neither cancelled nor terminated and that fit."""
+    return (
         row
         for run_id, rows in records.events.items()
         if records.runs[run_id].cancel_requested_at is None
         for row in rows
         if fits(row)
     )
+
+
+def first_row(records: Records, fits: Callable[[Event], Any]) -> Event:
+    """The first of them."""
+    return next(rows_that_fit(records, fits))
 
 
 def insert(records: Records, row: Event) -> str:
