@@ -16,7 +16,7 @@ from grctl.models.errors import StepFailed, WorkflowAlreadyRunningError, Workflo
 from grctl.worker import Context, task
 from grctl.workflow import Workflow
 from tests.features.looking import count, has_status, kinds_of, status_of
-from tests.support import Database
+from tests.support import Database, wait_until
 from tests.support.ledger import Ledger
 from tests.workflows.features import book as ledger
 from tests.workflows.features import note
@@ -126,7 +126,7 @@ async def test_a_backoff_of_a_step_holds_no_worker_and_is_cancelled_at_once(
     worker = await serve(flaky)
     handle = await client.start_workflow("retries.flaky", "a", {"how": "much later"})
     await has_status(database, "a", "delayed")
-    assert not worker.executors
+    await wait_until(lambda: not worker.executors, "the worker lets go of it")
     await worker.stop()
 
     await handle.cancel()
