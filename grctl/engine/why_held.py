@@ -80,7 +80,7 @@ def _worker_holds(holder: Holder, facts: Facts) -> Reason:
     else:
         advice = (
             "tasks are shown here once they have run for a second; code that is no task is not. "
-            "`grctl why` asks the worker"
+            "`grctl why` asks the worker, where it may write to the database"
         )
     return Reason(
         kind=ReasonKind.WORKER_HOLDS,

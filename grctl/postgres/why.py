@@ -48,7 +48,10 @@ async def explain(
 
 async def _ask_holder(database: Database, facts: Facts) -> Facts | None:
     assert facts.holder is not None
-    told = await activity.ask(database, facts.run_id, facts.wf_type, facts.holder.worker_no)
+    try:
+        told = await activity.ask(database, facts.run_id, facts.wf_type, facts.holder.worker_no)
+    except (asyncpg.ReadOnlySQLTransactionError, asyncpg.InsufficientPrivilegeError):
+        return facts  # a question is a row: who may only read has what the tables tell
     if told is None or not told.is_held:
         # It may have moved on meanwhile, or its loop be known by now to stand still.
         later = await read_facts(database, facts.wf_id, facts.run_id)

@@ -72,7 +72,7 @@ class OwnStarts:
     def give_up(self, starts: Sequence[Start]) -> None:
         """There was no answer. What is ours all the same is found by a poll, and given back."""
         for start in starts:
-            del self.under_way[start.run_id]
+            self.under_way.pop(start.run_id, None)
         self._claims.is_in_doubt = True
 
 

@@ -53,7 +53,6 @@ STOP_GRACE_SECONDS = 5.0
 _LOGGED_IDS = 20
 """Runs that one line of the log names, at most."""
 
-
 OPENING_SECONDS = 5.0
 """After so long the worker is called ready, though it may not hear yet, or not write."""
 

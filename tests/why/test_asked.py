@@ -6,10 +6,11 @@ import json
 
 import pytest
 
-from grctl.client import Client
+from grctl.client import Client, Connection
 from grctl.models.why import ReasonKind
 from grctl.postgres import activity
 from grctl.postgres.why import explain
+from grctl.settings import Settings
 from tests.features.looking import has_status
 from tests.support import Database, run_cli, wait_until
 from tests.support.runner import RunnerProcess
@@ -112,6 +113,23 @@ async def test_a_loop_that_moves_again(client: Client, serve, database: Database
 
     await wait_until(is_told, "the stall is in the table", timeout=30)
     await wait_until(is_over, "it is not any more", timeout=30)
+
+
+async def test_who_may_only_read_is_told_what_the_tables_have(
+    client: Client, serve, why: Why, database: Database, settings: Settings
+) -> None:
+    await serve(standing.standing)
+    await client.start_workflow("why.standing", "s", {"how": "code"})
+    await why("s", ReasonKind.WORKER_HOLDS)
+    reading = {"database_url": f"{database.dsn}?default_transaction_read_only=on"}
+
+    async with await Connection.connect(settings=settings.model_copy(update=reading)) as reader:
+        explanation = await explain(reader.database, "s", ask=True)
+
+    assert explanation is not None
+    [reason] = explanation.reasons
+    assert reason.kind is ReasonKind.WORKER_HOLDS
+    assert "where it may write" in reason.advice
 
 
 async def test_a_worker_that_does_not_answer(
