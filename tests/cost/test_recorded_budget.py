@@ -20,12 +20,12 @@ from time import monotonic
 from typing import Any
 from uuid import uuid4
 
-import asyncpg
 import pytest
 
 from benchmarks import workload
 from grctl import Client, Connection, Context, Directive, Worker, Workflow
 from grctl.settings import load_settings
+from tests.cost.statements import counting_statements
 from tests.support import Database, wait_until
 
 BUDGET = Path(__file__).with_name("budget.toml")
@@ -168,23 +168,11 @@ async def _worker_and_client(database: Database) -> AsyncIterator[Client]:
 
 
 async def _cost(database: Database, act: Callable[[], Awaitable[None]]) -> Cost:
-    statements = 0
-
-    def counting(original: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
-        async def counted(*args: Any, **options: Any) -> Any:
-            nonlocal statements
-            statements += 1
-            return await original(*args, **options)
-
-        return counted
-
     before = await _gauges(database)
-    with pytest.MonkeyPatch.context() as patch:
-        for method in ("fetch", "fetchval"):
-            patch.setattr(asyncpg.Connection, method, counting(getattr(asyncpg.Connection, method)))
+    with counting_statements(besides=await database.connect()) as count:
         await act()
     after = await _gauges(database)
-    return Cost(statements, *(now - then for now, then in zip(after, before, strict=True)))
+    return Cost(count.statements, *(now - then for now, then in zip(after, before, strict=True)))
 
 
 async def _gauges(database: Database) -> tuple[int, int, int]:
