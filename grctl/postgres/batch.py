@@ -26,6 +26,10 @@ class Recorder(Protocol):
     epoch: int
     wf_type: str
     created_at: datetime
+    slot: int
+    """The writer by which its rows go. The journal chooses it, while none of them is on its way."""
+    unwritten: int
+    """How many of its rows are on their way. The journal counts them."""
 
     def deliver(self, commit: Commit) -> None:
         """Called in the order of commits, in one go for all of a batch."""
@@ -52,7 +56,7 @@ class Commit(asyncio.Future[Answer]):
     all the same. What was recorded is what happened, on the first run as in every replay.
     """
 
-    __slots__ = ("answer", "message", "row", "run", "start", "transition")
+    __slots__ = ("answer", "message", "row", "run", "size", "start", "transition")
 
     def __init__(
         self,
@@ -68,17 +72,17 @@ class Commit(asyncio.Future[Answer]):
         self.start: dict[str, Any] | None = None
         self.message: dict[str, Any] | None = None
         self.answer: Answer | None = None
+        self.size = 0
+        """What it adds to its batch, once it is on its way."""
 
     def cancel(self, msg: Any | None = None) -> bool:  # noqa: ARG002 - see above
         """Never: see the class."""
         return False
 
-    @property
-    def size(self) -> int:
+    def measure(self) -> int:
         """About how many bytes it adds to its batch."""
-        row = self.row
+        row, transition = self.row, self.transition
         size = 200 + len(row.input or "") + len(row.body or "")
-        transition = self.transition
         if transition is not None:
             size += len(transition.result or "") + len(transition.error or "")
             size += sum(len(write.value or "") for write in transition.writes)

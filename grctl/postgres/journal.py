@@ -1,8 +1,9 @@
 """Group commit: every run of a process records through here, and nothing is lost or doubled.
 
 A record is a future. Writers take what has gathered, write it as one statement in one
-transaction, and then wake all its waiters in one go. A run belongs to one writer, so its rows
-commit in order. While one batch is on its way the next one gathers; nobody lingers.
+transaction, and then wake all its waiters in one go. A run keeps to one writer while rows of it
+are on their way, so they commit in order. While one batch is on its way the next one gathers;
+nobody lingers.
 
 If an answer is lost, the writer sends the same batch again: ``writers.last_batch`` tells the
 database whether it has it already. If the worker was declared dead meanwhile, its writers' rows
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from time import monotonic
 from typing import Any, Protocol
 
@@ -52,7 +53,6 @@ class Journal:
         slots = database.settings.writers
         self._writers = [_Writer(self, database, worker_no, slot) for slot in range(slots)]
         self._on_fenced = on_fenced
-        self._next = 0
         self.is_fenced = False
         self.in_flight: Callable[[], int] = lambda: 0
         self.observer: Observer | None = None
@@ -67,15 +67,9 @@ class Journal:
         """How many records wait for their batch."""
         return sum(len(writer.queue) for writer in self._writers)
 
-    def assign(self) -> int:
-        """The writer of the next run, in turn."""
-        self._next = (self._next + 1) % len(self._writers)
-        return self._next
-
     def record(
         self,
         run: Recorder,
-        slot: int,
         row: Row,
         transition: Transition | None = None,
         *,
@@ -88,9 +82,22 @@ class Journal:
         commit.message = message
         if self.is_fenced:
             commit.set_exception(_fenced())
-        else:
-            self._writers[slot].put(commit)
+            return commit
+        if not run.unwritten:
+            run.slot = self._choose()
+        run.unwritten += 1
+        self._writers[run.slot].put(commit)
         return commit
+
+    def _choose(self) -> int:
+        """The first writer, unless whole batches wait for it already.
+
+        One writer makes few and large batches. Rows gather only where the server is the slower
+        part (large payloads, a slow disk); then the next writer overlaps with it.
+        """
+        if not self._writers[0].batches_waiting():
+            return 0
+        return min(self._writers, key=_Writer.batches_waiting).slot
 
     async def run(self) -> None:
         """Write until cancelled. A writer that ends ends all of them, whatever ended it: a task
@@ -139,8 +146,10 @@ class _Writer:
         self._worker_no = worker_no
         self._statement = database.sql("journal", "commit")
         self.queue: deque[Commit] = deque()
+        self._queued_bytes = 0
         self._batch: Sequence[Commit] = ()
-        self._number = 0
+        # No two writers have a number in common: a run's rows of one batch are told by it.
+        self._number = slot
         self._sent_again = False
         self.is_open = asyncio.Event()
         self._arrived = asyncio.Event()
@@ -151,8 +160,15 @@ class _Writer:
 
     def put(self, commit: Commit) -> None:
         self.queue.append(commit)
+        commit.size = commit.measure()
+        self._queued_bytes += commit.size
         self._idle.clear()
         self._arrived.set()
+
+    def batches_waiting(self) -> int:
+        """How many whole batches have gathered: by their rows, or by what takes long to write."""
+        whole = min(_LEAST_CAP, self._database.settings.batch_rows)
+        return max(len(self.queue) // whole, self._queued_bytes // _HEAVY_BYTES)
 
     async def idle(self) -> None:
         await self._idle.wait()
@@ -161,8 +177,13 @@ class _Writer:
         for commit in (*self._batch, *self.queue):
             if not commit.done():
                 commit.set_exception(error)
-        self.queue.clear()
+        self._requeue(())
         self._idle.set()
+
+    def _requeue(self, commits: Iterable[Commit]) -> None:
+        """Keep only these."""
+        self.queue = deque(commits)
+        self._queued_bytes = sum(each.size for each in self.queue)
 
     async def run(self) -> None:
         try:
@@ -183,7 +204,7 @@ class _Writer:
         """Write a batch of nothing. By its first batch a connection is made, learns the types, and
         has the server plan: no run shall wait for all that.
         """
-        self._number += 1
+        self._number += self._database.settings.writers
         answers = await self._send(self._number, ())
         if answers:  # of nothing it can only be that the worker is fenced
             self._journal.fence()
@@ -203,13 +224,14 @@ class _Writer:
             if size > settings.batch_bytes and batch:
                 break
             batch.append(queue.popleft())
+        self._queued_bytes -= sum(each.size for each in batch)
         return batch
 
     async def _commit(self, batch: Sequence[Commit]) -> None:
         """Write a batch, in halves if the database refuses it, until it is in or all is lost."""
         if not batch or self._journal.is_fenced:
             return
-        self._number += 1
+        self._number += self._database.settings.writers
         began = monotonic()
         try:
             answers = await self._send(self._number, batch)
@@ -280,6 +302,7 @@ class _Writer:
         for commit in batch:
             if commit.done():
                 continue
+            commit.run.unwritten -= 1
             answer = by_run.get(commit.row.run_id) if by_run else None
             if commit.transition is not None:
                 commit.answer = answer or gone
@@ -305,8 +328,11 @@ class _Writer:
             # What stands before it is committed, if perhaps held back for a replay.
             if each.run is run and each.row.seq >= commit.row.seq and not each.done():
                 each.set_exception(refusal)
+                run.unwritten -= 1
         run.rewind_to(commit.row.seq)
-        self.queue = deque(each for each in self.queue if not each.done())
+        self._requeue(each for each in self.queue if not each.done())
 
 
 _LEAST_CAP = 250
+_HEAVY_BYTES = 1024 * 1024
+"""So much takes the server some 10 ms, ten times as long as a batch of small rows."""

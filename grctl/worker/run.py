@@ -62,7 +62,8 @@ class HeldRun:
         self.scope: Scope | None = None
         self.on_lost: Callable[[], None] = _nothing
         self._journal = journal
-        self._slot = journal.assign()
+        self.slot = 0
+        self.unwritten = 0
         self._next_seq: int = row["next_seq"]
 
     @property
@@ -111,7 +112,7 @@ class HeldRun:
             input,
             body,
         )
-        return self._journal.record(self, self._slot, row, transition, start=start, message=message)
+        return self._journal.record(self, row, transition, start=start, message=message)
 
     def deliver(self, commit: Commit) -> None:
         """A row is committed; or it was not, because the run is not ours any more."""

@@ -77,10 +77,7 @@ class NothingToRecord:
     def __init__(self) -> None:
         self.refused: list[Row] = []
 
-    def assign(self) -> int:
-        return 0
-
-    def record(self, run: HeldRun, _slot: int, row: Row, *_: Any, **_more: Any) -> Commit:
+    def record(self, run: HeldRun, row: Row, *_: Any, **_more: Any) -> Commit:
         self.refused.append(row)
         return Commit(asyncio.get_running_loop(), run, row, None)  # it never comes
 

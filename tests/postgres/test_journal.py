@@ -32,9 +32,10 @@ class RunOfOurs:
 
     journal: Journal
     run_id: UUID
-    slot: int
     epoch: int = 1
     seq: int = 1
+    slot: int = 0
+    unwritten: int = 0
     delivered: list[int] = field(default_factory=list)
 
     def record(
@@ -44,7 +45,7 @@ class RunOfOurs:
             self.run_id, self.epoch, self.seq, 1, 1, kind, op=str(self.seq), name="t", body=body
         )
         self.seq += 1
-        return self.journal.record(self, self.slot, row, transition)
+        return self.journal.record(self, row, transition)
 
     def deliver(self, commit: Commit) -> None:
         self.delivered.append(commit.row.seq)
@@ -72,7 +73,12 @@ class Setting:
             str(run_id),
             self.worker_no,
         )
-        return RunOfOurs(self.journal, run_id, self.journal.assign())
+        return RunOfOurs(self.journal, run_id)
+
+    async def slots(self) -> set[int]:
+        """By which writers rows have come."""
+        found = await self.database.fetch("select distinct batch from grctl.events")
+        return {row["batch"] % self.pool.settings.writers for row in found}
 
     async def rows(self, run: RunOfOurs) -> list[tuple[int, str]]:
         found = await self.database.fetch(
@@ -175,7 +181,7 @@ async def test_a_writer_is_connected_before_there_is_anything_to_write(here: Set
     sessions = "select count(*) from pg_stat_activity where application_name like 'grctl journal%'"
     opened = await here.database.fetchval(sessions + " and datname = current_database()")
     assert opened == here.pool.settings.writers
-    assert await here.database.fetchval("select min(last_batch) from grctl.writers") == 1
+    assert await here.database.fetchval("select min(last_batch) from grctl.writers") > 0
 
 
 async def test_a_batch_that_never_reached_the_server_is_sent_again(
@@ -350,6 +356,48 @@ async def test_a_step_that_was_claimed_anew_by_the_same_worker_cannot_end_as_it_
     assert answer.verdict == "lost"
     assert await here.rows(run) == []
     assert await here.database.fetchval("select status from grctl.runs") == "running"
+
+
+async def test_small_rows_of_all_runs_go_by_the_first_writer(here: Setting) -> None:
+    runs = [await here.run_of_ours() for _ in range(4)]
+
+    await within(20, *(run.record() for run in runs for _ in range(5)))
+
+    assert await here.slots() == {0}
+
+
+async def test_large_rows_go_by_the_next_writer_while_the_first_has_a_batch_of_them_waiting(
+    here: Setting,
+) -> None:
+    first, second = await here.run_of_ours(), await here.run_of_ours()
+    large = '"' + 600 * 1024 * "x" + '"'
+
+    records = [first.record(large) for _ in range(4)]
+    records += [second.record(), first.record()]
+
+    # A run keeps to its writer while its rows are on their way; only then may it change.
+    assert (first.slot, second.slot) == (0, 1)
+    await within(20, *records)
+    await within(20, second.record())
+    assert second.slot == 0
+    assert first.delivered == [1, 2, 3, 4, 5]
+    assert second.delivered == [1, 2]
+    assert await here.slots() == {0, 1}
+
+
+async def test_no_two_writers_have_a_batch_number_in_common(here: Setting) -> None:
+    first, second = await here.run_of_ours(), await here.run_of_ours()
+    large = '"' + 1024 * 1024 * "x" + '"'
+
+    # In turn: the run whose rows a group of a replay are told apart by, and its neighbour.
+    for _ in range(5):
+        await within(20, first.record(large), second.record())
+
+    numbers = await here.database.fetch("select run_id, batch from grctl.events order by seq")
+    by_first = {row["batch"] for row in numbers if row["run_id"] == first.run_id}
+    by_second = {row["batch"] for row in numbers if row["run_id"] == second.run_id}
+    assert len(by_first) == len(by_second) == 5
+    assert not by_first & by_second
 
 
 @pytest.mark.slow

@@ -177,6 +177,8 @@ class Held:
     deadline: bool
     run_id: UUID = field(default_factory=new_run_id)
     epoch: int = 1
+    slot: int = 0
+    unwritten: int = 0
 
     def deliver(self, commit: Commit) -> None:
         commit.set_result(commit.answer)  # type: ignore[arg-type]  # None says: committed
@@ -290,7 +292,6 @@ async def _commit(pool: Pool, worker_no: int, runs: list[Held]) -> list[Any]:
     commits = [
         journal.record(
             run,
-            0,
             Row(run.run_id, 1, 1, 1, 1, "step.completed", name="start", body="{}"),
             run.transition,
         )

@@ -53,13 +53,9 @@ class MemoryJournal:
         self._batch: list[Commit] = []
         self._arrived = asyncio.Event()
 
-    def assign(self) -> int:
-        return 0
-
     def record(
         self,
         run: Recorder,
-        slot: int,
         row: Row,
         transition: Transition | None = None,
         *,

@@ -90,13 +90,9 @@ class Desk:
         self.batch: list[Commit] = []
         self.held: dict[tuple[UUID, int], HeldRun] = {}
 
-    def assign(self) -> int:
-        return 0
-
     def record(
         self,
         run: Any,
-        slot: int,
         row: Row,
         transition: Transition | None = None,
         *,

@@ -105,11 +105,8 @@ class Hand:
             hand._held[row["run_id"]] = HeldRun(row, hand)  # type: ignore[arg-type]  # in all it asks
         return hand
 
-    def assign(self) -> int:
-        return 0
-
     def record(
-        self, run: Any, slot: int, row: Row, transition: Transition | None = None, **more: Any
+        self, run: Any, row: Row, transition: Transition | None = None, **more: Any
     ) -> Commit:
         commit = Commit(asyncio.get_running_loop(), run, row, transition)
         commit.message = more["message"]

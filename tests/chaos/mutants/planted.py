@@ -98,6 +98,20 @@ FENCE = [
 
 WITNESS = [
     Mutant(
+        "a run changes its writer while rows of it are on their way",
+        "grctl/postgres/journal.py",
+        "        if not run.unwritten:\n",
+        "        if True:\n",
+        "tests/postgres/test_journal.py",
+    ),
+    Mutant(
+        "two writers number their batches alike",
+        "grctl/postgres/journal.py",
+        "        self._number = slot\n",
+        "        self._number = 0\n",
+        "tests/postgres/test_journal.py",
+    ),
+    Mutant(
         "a batch that was sent again is written again",
         SQL,
         " and w.last_batch < p_batch;",
