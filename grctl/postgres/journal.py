@@ -159,11 +159,12 @@ class _Writer:
         self._backoff = Backoff("writing a batch")
 
     def put(self, commit: Commit) -> None:
+        if not self.queue:
+            self._idle.clear()
+            self._arrived.set()
         self.queue.append(commit)
         commit.size = commit.measure()
         self._queued_bytes += commit.size
-        self._idle.clear()
-        self._arrived.set()
 
     def batches_waiting(self) -> int:
         """How many whole batches have gathered: by their rows, or by what takes long to write."""

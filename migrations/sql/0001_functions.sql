@@ -65,6 +65,7 @@ as $$
 declare
     v_worker bigint;
     v_started uuid[];
+    v_now timestamptz := grctl.now();
 begin
     if p_worker is not null then
         -- As in a claim: a take-over of this worker waits for this transaction and then sees the
@@ -78,17 +79,17 @@ begin
     with started as (
         insert into grctl.runs (
             run_id, wf_id, wf_type, status, wake_at, owner, epoch, claimed_at, started_at, cause,
-            input, deadline_at, parent_run_id, parent_step, parent_close_policy, trace)
+            input, created_at, deadline_at, parent_run_id, parent_step, parent_close_policy, trace)
         select
             n.run_id, n.wf_id, n.wf_type,
             case when v_worker is null then 'scheduled' else 'running' end,
-            case when v_worker is null then grctl.now() end,
+            case when v_worker is null then v_now end,
             v_worker,
             case when v_worker is null then 0 else 1 end,
-            case when v_worker is not null then grctl.now() end,
-            case when v_worker is not null then grctl.now() end,
+            case when v_worker is not null then v_now end,
+            case when v_worker is not null then v_now end,
             case when v_worker is not null then 'start' end,
-            n.input, grctl.now() + n.timeout_ms * interval '1 millisecond',
+            n.input, v_now, v_now + n.timeout_ms * interval '1 millisecond',
             n.parent, n.parent_step, n.policy, n.trace
         from unnest(p_new) as n
         join grctl.workflow_types w on w.wf_type = n.wf_type
@@ -110,7 +111,7 @@ begin
         -- A needless wake does no harm.
         perform grctl.notify_types((select array_agg(n.wf_type) from unnest(p_new) as n));
     else
-        return query select s.run_id, 'held', grctl.now() from unnest(v_started) as s(run_id);
+        return query select s.run_id, 'held', v_now from unnest(v_started) as s(run_id);
     end if;
 end;
 $$;
@@ -336,6 +337,7 @@ declare
     v_refused integer[] := '{}';
     v_reasons text[] := '{}';
     v_delivered bigint;
+    v_now timestamptz := grctl.now();
 begin
     -- 1. The fence, and the witness: a batch is committed if and only if last_batch says so.
     update grctl.writers w
@@ -443,10 +445,10 @@ begin
     -- 4. History. The join drops the rows of a run that was taken from the worker (terminated).
     insert into grctl.events (
         run_id, seq, step_no, step_attempt, kind, op, name, place, attempt, micros,
-        batch, epoch, worker_no, input, body)
+        batch, epoch, worker_no, at, input, body)
     select
         e.run_id, e.seq, e.step_no, e.step_attempt, e.kind, e.op, e.name, e.place, e.attempt,
-        e.micros, p_batch, e.epoch, p_worker, e.input, e.body
+        e.micros, p_batch, e.epoch, p_worker, v_now, e.input, e.body
     from unnest(p_events) as e
     join grctl.runs r on r.run_id = e.run_id and r.epoch = e.epoch;
     get diagnostics v_rows = row_count;
@@ -502,7 +504,7 @@ begin
                 case when n.again or n.ends then r.step_seq else t.next_seq end,
                 case when n.again or n.ends then r.step_name else t.step_name end,
                 case when n.again then t.attempt when n.ends then r.step_attempt else 1 end,
-                case when n.ends then grctl.now() end,
+                case when n.ends then v_now end,
                 case when n.ends then t.result end,
                 case when n.ends then t.error end
             from (
@@ -510,7 +512,7 @@ begin
                     f.halted or f.unread or t.go = 'step' as stays,
                     t.go in ('end', 'stop') and not f.halted as ends,
                     t.go = 'retry' and not f.halted as again,
-                    grctl.now() + t.delay_ms * interval '1 millisecond' as due
+                    v_now + t.delay_ms * interval '1 millisecond' as due
                 from (
                     select
                         r.cancel_requested_at is not null and t.go <> 'stop' as halted,

@@ -121,20 +121,21 @@ create index runs_failed on grctl.runs (run_id) where error is not null or statu
 -- The history: append-only, one row an outcome. `seq` is dense from 1 for each run.
 -- `place` is the row after which an operation began, where that is not the row before it.
 create table grctl.events (
+    -- In an order that leaves no room between the columns.
     run_id       uuid not null,
     seq          integer not null,
     step_no      integer not null,
     step_attempt integer not null,
+    epoch        integer not null,
+    batch        bigint not null,
+    worker_no    bigint,
+    at           timestamptz not null default grctl.now(),
+    micros       bigint,
+    attempt      integer,
+    place        integer,
     kind         text not null,
     op           text,
     name         text,
-    place        integer,
-    attempt      integer,
-    micros       bigint,
-    batch        bigint not null,
-    epoch        integer not null,
-    worker_no    bigint,
-    at           timestamptz not null default grctl.now(),
     input        json,
     body         json,
     primary key (run_id, seq)
