@@ -215,7 +215,7 @@ class Client:
                 f"a workflow id must be a string of 1 to {LONGEST_ID} characters, "
                 f"not {len(wf_id) if isinstance(wf_id, str) else wf_id!r}"
             )
-        if "\0" in wf_id or any("\ud800" <= c <= "\udfff" for c in wf_id):
+        if "\0" in wf_id or not (wf_id.isascii() or _is_text(wf_id)):
             raise ValueError(f"a workflow id must have no NUL and no lone surrogate: {wf_id!r:.80}")
         if timeout is not None and timeout <= timedelta(0):
             raise ValueError(f"a run's timeout must be positive, not {timeout}")
@@ -249,6 +249,10 @@ class Client:
             result=None if row["result"] is None else decode(row["result"]),
             error=error,
         )
+
+
+def _is_text(wf_id: str) -> bool:
+    return not any("\ud800" <= c <= "\udfff" for c in wf_id)
 
 
 def _not_found(wf_id: str, run_id: UUID | None) -> WorkflowNotFoundError:

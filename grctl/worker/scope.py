@@ -27,12 +27,21 @@ from grctl.log import get_logger
 from grctl.postgres.batch import Answer, Commit
 from grctl.worker.branches import running
 from grctl.worker.clock import pause
+from grctl.worker.turns import CancelTurn, Turn
 
 if TYPE_CHECKING:
     from grctl.telemetry.tracing import Tracing
     from grctl.worker.branches import BranchTask
 
-__all__ = ["CANCEL_ASKED", "Scope", "ScopeRun", "Turn", "recorded_as", "settle", "wait_for"]
+__all__ = [
+    "CANCEL_ASKED",
+    "Scope",
+    "ScopeRun",
+    "is_recorded",
+    "recorded_as",
+    "settle",
+    "wait_for",
+]
 
 log = get_logger("grctl.scope")
 
@@ -100,37 +109,6 @@ class ActiveCall(Protocol):
 
     def note_start(self) -> None:
         """Record its start, before its outcome."""
-
-
-class Turn(asyncio.Future[None]):
-    """A recorded outcome's turn. Not to be cancelled by who waits for it: it was recorded, so the
-    caller had it.
-    """
-
-    __slots__ = ()
-
-    def cancel(self, msg: Any | None = None) -> bool:  # noqa: ARG002 - see above
-        """Never: see the class."""
-        return False
-
-
-class CancelTurn(asyncio.Future[None]):
-    """The turn of a recorded cancellation that the step's code had asked for. It will ask again,
-    and then its turn may come: until all before it was handed out, it waits as it did live.
-    """
-
-    __slots__ = ("_on_asked",)
-
-    def __init__(self, on_asked: Callable[[], None], *, loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__(loop=loop)
-        self._on_asked = on_asked
-
-    def cancel(self, msg: Any | None = None) -> bool:  # noqa: ARG002 - it is told no message
-        """Note that the code asked."""
-        if self.done():
-            return False
-        self._on_asked()
-        return True
 
 
 class Scope:
@@ -375,11 +353,16 @@ async def wait_for(commit: Commit, scope: Scope | None, *, owing: bool = True) -
     try:
         return await commit
     except asyncio.CancelledError:
-        if not commit.done() or commit.cancelled() or (scope is not None and scope.is_closed):
+        if not is_recorded(commit, scope):
             raise
         if task is not None and owing:
             task.owe_cancels(seen)
         return commit.result()
+
+
+def is_recorded(commit: Commit, scope: Scope | None) -> bool:
+    """Whether a record that was waited for is committed, and the step still goes on."""
+    return commit.done() and not commit.cancelled() and not (scope is not None and scope.is_closed)
 
 
 def recorded_as(**members: str | None) -> str:

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from datetime import timedelta
 from time import monotonic
-from typing import Any, ParamSpec, Protocol, TypeVar, cast, overload
+from typing import Any, ParamSpec, Protocol, TypeVar, overload
 
 from grctl.engine.codec import is_plain
 from grctl.engine.exceptions import capture, details_from_json, details_to_json, restore
@@ -23,7 +23,7 @@ from grctl.engine.replay import Recorded
 from grctl.engine.retry import next_delay_ms
 from grctl.models.directive import RetryPolicy
 from grctl.worker.branches import current_branch, running, tell_owed_cancel
-from grctl.worker.scope import CANCEL_ASKED, Scope, recorded_as, wait_for
+from grctl.worker.scope import CANCEL_ASKED, Scope, is_recorded, recorded_as, wait_for
 
 __all__ = ["task"]
 
@@ -164,20 +164,43 @@ def _decorate(
 async def _perform(
     branch: Branch, key: str, spec: TaskSpec, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Any:
-    """A task call in a step: its recorded outcome, or attempts until there is one."""
-    scope = cast("Scope", branch.scope)
+    """A task call in a step: its recorded outcome, or attempts until there is one; that outcome is
+    committed first.
+
+    All in one coroutine, as each that is awaited in another is passed through at every wake-up.
+    (Its name is in the keys of what is called in a ``gather``, and so in histories.)
+    """
+    scope: Scope = branch.scope
     text = scope.codec.encode(spec.bind(args, kwargs), what=f"input of task {spec.name!r}")
     recorded = scope.ask(key, "task", spec.name, text)
-    if recorded is None:
-        call = _Call(scope, key, spec, args, kwargs, text)
-    elif recorded.outcome is not None:
+    if recorded is not None and recorded.outcome is not None:
         return await _recorded_outcome(scope, recorded, spec)
-    else:
-        call = _Call(scope, key, spec, args, kwargs, None)
-    await call.tell_owed_cancel()
-    if recorded is not None:
+    call = _Call(scope, key, spec, args, kwargs, text if recorded is None else None)
+    if recorded is not None or call.is_owed_cancel:
         await call.resume(recorded)
-    return await call.run()
+    while True:
+        began = call.began = monotonic()
+        error: Exception | None = None
+        try:
+            with call:
+                result = await call.body()
+        except asyncio.CancelledError:
+            await call.cancelled(began)
+            raise
+        except Exception as raised:  # noqa: BLE001 - whatever a task raises is its outcome
+            error = raised
+        if scope.is_closed:
+            raise asyncio.CancelledError
+        if error is None:
+            try:
+                text = scope.codec.encode(result, what=f"result of task {spec.name!r}")
+            except ValueError as unrecordable:
+                error = unrecordable
+            else:
+                await call.commit("task.completed", text, began)
+                is_same = is_plain(result, spec.returns)
+                return result if is_same else scope.codec.decode(text, spec.returns)
+        await call.go_on_after(error, began)
 
 
 async def _recorded_outcome(scope: Scope, recorded: Recorded, spec: TaskSpec) -> Any:
@@ -222,74 +245,53 @@ class _Call:
         self.task = running(scope.loop)
         self.seen = 0 if self.task is None else self.task.cancels_seen
 
-    async def resume(self, recorded: Recorded) -> None:
+    async def resume(self, recorded: Recorded | None) -> None:
         """Go on where a lost worker stopped: at which attempt, with what is left of its backoff."""
-        failed = recorded.failed_attempts
+        await self._tell_owed_cancel()
+        failed = [] if recorded is None else recorded.failed_attempts
         if failed:
             last = failed[-1]
             self.attempt = (last.attempt or 1) + 1
             delay_ms = self.scope.codec.decode(last.body or "{}")["next_retry_delay_ms"]
             await self._pause(max(0.0, delay_ms / 1000 - last.age), monotonic())
 
-    async def run(self) -> Any:
-        """Attempts until one succeeds or none is left; the outcome is committed first."""
-        while True:
-            began = self.began = monotonic()
-            error: Exception | None = None
-            try:
-                result = await self._watched_body()
-            except asyncio.CancelledError:
-                await self._cancelled(began)
-                raise
-            except Exception as raised:  # noqa: BLE001 - whatever a task raises is its outcome
-                error = raised
-            if self.scope.is_closed:
-                raise asyncio.CancelledError
-            if error is None:
-                try:
-                    return await self._completed(result, began)
-                except _UnrecordableError as unrecordable:
-                    error = unrecordable.error
-            delay_ms = next_delay_ms(self.spec.policy, error, self.attempt, random.random())  # noqa: S311 - jitter
-            if delay_ms is None:
-                raise await self._failed(error, began)
-            await self._attempt_failed(error, delay_ms, began)
-            self.attempt += 1
-            await self._pause(delay_ms / 1000, began)
-
-    async def _watched_body(self) -> Any:
-        """The body, known to the step's scope, and what it calls known not to be the step's."""
+    def __enter__(self) -> None:
+        """The body runs: the scope knows, and what it calls is known not to be the step's."""
         scope, task = self.scope, self.task
         scope.active[self.key] = self
         scope.bodies += 1
         if task is not None:
             task.inside = True
-        try:
-            if scope.tracing is None:
-                return await self._body()
-            return await scope.tracing.task(self.spec.name, self.attempt, self._body())
-        finally:
-            if task is not None:
-                task.inside = False
-            scope.bodies -= 1
-            scope.active.pop(self.key, None)
 
-    async def _body(self) -> Any:
-        spec = self.spec
-        if not spec.is_async:
-            body: Awaitable[Any] = self.scope.in_thread(spec.fn, self.args, self.kwargs)
+    def __exit__(self, *_: object) -> None:
+        scope, task = self.scope, self.task
+        if task is not None:
+            task.inside = False
+        scope.bodies -= 1
+        scope.active.pop(self.key, None)
+
+    def body(self) -> Awaitable[Any]:
+        """What gives the body's result: its own coroutine, where nothing has to be around it."""
+        spec, scope = self.spec, self.scope
+        if spec.is_async:
+            body: Awaitable[Any] = spec.fn(*self.args, **self.kwargs)
         else:
-            body = spec.fn(*self.args, **self.kwargs)
-        if spec.timeout is None:
-            return await body
+            body = scope.in_thread(spec.fn, self.args, self.kwargs)
+        if spec.timeout is not None:
+            body = self._within(body, spec.timeout)
+        if scope.tracing is not None:
+            body = scope.tracing.task(spec.name, self.attempt, body)
+        return body
+
+    async def _within(self, body: Awaitable[Any], seconds: float) -> Any:
         try:
-            async with asyncio.timeout(spec.timeout) as limit:
+            async with asyncio.timeout(seconds) as limit:
                 return await body
         except TimeoutError as error:
             if not limit.expired():
                 raise
             raise TimeoutError(
-                f"task {spec.name!r} did not end within its timeout of {spec.timeout:g} s"
+                f"task {self.spec.name!r} did not end within its timeout of {seconds:g} s"
             ) from error
 
     async def _pause(self, seconds: float, began: float) -> None:
@@ -297,7 +299,7 @@ class _Call:
         try:
             await self.scope.pause(seconds)
         except asyncio.CancelledError:
-            await self._cancelled(began)
+            await self.cancelled(began)
             raise
 
     def _record(self, kind: str, body: str | None, began: float | None) -> Any:
@@ -318,23 +320,37 @@ class _Call:
         self.noted = True
         self._record("task.started", None, None)
 
-    async def _completed(self, result: Any, began: float) -> Any:
-        codec = self.scope.codec
+    async def commit(self, kind: str, body: str, began: float) -> None:
+        """Record how an attempt ended. A cancellation that the body outlived, or that comes before
+        it is committed, is not lost: it is owed.
+        """
+        task = self.task
+        seen = 0 if task is None else task.cancels_seen
+        commit = self._record(kind, body, began)
         try:
-            body = codec.encode(result, what=f"result of task {self.spec.name!r}")
-        except ValueError as error:
-            raise _UnrecordableError(error) from None
-        await wait_for(self._record("task.completed", body, began), self.scope)
-        self._owe()
-        returns = self.spec.returns
-        return result if is_plain(result, returns) else codec.decode(body, returns)
+            await commit
+        except asyncio.CancelledError:
+            if not is_recorded(commit, self.scope):
+                raise
+            if task is not None:
+                task.owe_cancels(seen)
+        if task is not None:
+            task.owe_cancels(self.seen)
+
+    async def go_on_after(self, error: Exception, began: float) -> None:
+        """An attempt failed: wait for the next, or raise what the caller is to see."""
+        delay_ms = next_delay_ms(self.spec.policy, error, self.attempt, random.random())  # noqa: S311 - jitter
+        if delay_ms is None:
+            raise await self._failed(error, began)
+        await self._attempt_failed(error, delay_ms, began)
+        self.attempt += 1
+        await self._pause(delay_ms / 1000, began)
 
     async def _failed(self, error: Exception, began: float) -> Exception:
         """What to raise: the error, or what a replay will raise where that is of another class."""
         details = capture(error)
         body = details_to_json(details, self.scope.codec)
-        await wait_for(self._record("task.failed", body, began), self.scope)
-        self._owe()
+        await self.commit("task.failed", body, began)
         told = restore(details)
         if type(told) is type(error):
             return error
@@ -347,37 +363,28 @@ class _Call:
             next_retry_delay_ms=str(delay_ms),
             max_attempts=str(self.spec.policy.max_attempts),
         )
-        await wait_for(self._record("task.attempt_failed", body, began), self.scope)
-        self._owe()
-        await self.tell_owed_cancel()
+        await self.commit("task.attempt_failed", body, began)
+        await self._tell_owed_cancel()
 
-    async def tell_owed_cancel(self) -> None:
+    @property
+    def is_owed_cancel(self) -> bool:
+        """Whether a cancellation is to take effect now."""
+        return self.task is not None and self.task.owed > 0
+
+    async def _tell_owed_cancel(self) -> None:
         """CancelledError, recorded, if one is owed."""
-        if self.task is None or not self.task.owed:
+        if not self.is_owed_cancel:
             return
         try:
             await tell_owed_cancel()
         except asyncio.CancelledError:
-            await self._cancelled(monotonic())
+            await self.cancelled(monotonic())
             raise
 
-    def _owe(self) -> None:
-        """A cancellation that the body, or the record of its outcome, outlived is not lost."""
-        if self.task is not None:
-            self.task.owe_cancels(self.seen)
-
-    async def _cancelled(self, began: float) -> None:
+    async def cancelled(self, began: float) -> None:
         """Record a cancellation that the step's own code made; one by the engine is none."""
         if self.scope.is_closed:
             return
         asked = self.task is not None and self.task.cancelling() > self.seen
         commit = self._record("task.cancelled", CANCEL_ASKED if asked else "{}", began)
         await wait_for(commit, self.scope, owing=False)
-
-
-class _UnrecordableError(Exception):
-    """A result that cannot be recorded; ``error`` says why."""
-
-    def __init__(self, error: Exception) -> None:
-        super().__init__(error)
-        self.error = error
