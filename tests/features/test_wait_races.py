@@ -34,6 +34,7 @@ async def hit(ctx: Context) -> Directive:
     return ctx.next.complete("timer" if "late" in await ctx.store.keys() else "event")
 
 
+ROUNDS = 10
 RUNS = 1000
 AT_ONCE = 25
 
@@ -42,28 +43,17 @@ AT_ONCE = 25
 async def test_ten_thousand_races_have_one_winner_each_and_lose_no_event(
     database: Database, client: Client, serve: Any
 ) -> None:
-    await races(database, client, serve, rounds=10)
-
-
-@pytest.mark.chaos
-async def test_twenty_thousand_races_have_one_winner_each_and_lose_no_event(
-    database: Database, client: Client, serve: Any
-) -> None:
-    await races(database, client, serve, rounds=20)
-
-
-async def races(database: Database, client: Client, serve: Any, rounds: int) -> None:
     await serve(race)
     await serve(race)
     results: list[str] = []
     lead = 0.1
-    for number in range(rounds):
+    for number in range(ROUNDS):
         found = await one_round(client, number, lead)
         results += found
         # On a busy machine senders are late, on an idle one early: aim at a draw.
         lead += 0.3 * (found.count("timer") / len(found) - 0.5)
 
-    assert len(results) == rounds * RUNS
+    assert len(results) == ROUNDS * RUNS
     # That they met at all: neither side won nearly always.
     assert min(results.count("timer"), results.count("event")) > len(results) / 20
     # The steps of each run tell the same: the timer's step once, or never.

@@ -194,6 +194,14 @@ def i14_a_step_ends_otherwise(records: Records) -> str:
     return alone(records, row.run_id)
 
 
+def i14_a_child_is_refused_where_it_was_started(records: Records) -> str:
+    row = first_row(records, lambda row: row.kind == "child.started")
+    refused = replace(row, seq=row.seq + 1, kind="child.refused", step_attempt=row.step_attempt + 1)
+    run = records.runs[insert(records, refused)]
+    run.status, run.error = "failed", {"error": {"type": "WorkflowAlreadyRunningError"}}
+    return alone(records, run.run_id)
+
+
 def i14_a_run_fails_that_should_not(records: Records) -> str:
     run = next(run for run in records.runs.values() if run.status == "completed")
     run.status, run.error = "failed", {"error": {"type": "NonDeterminismError"}}

@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from pathlib import Path
 
 import pytest
 
 from tests.chaos.faults.catalogue import FAULTS
+from tests.chaos.faults.figures import LINES
 from tests.chaos.faults.needs import needs
 
 PATIENCE = 600.0
-FIGURES = os.environ.get("GRCTL_TEST_CHAOS_FIGURES")
-"""A file to which the figures of the report's table are added."""
+REPORTS = os.environ.get("GRCTL_TEST_CHAOS_REPORTS")
+"""A directory in which the figures are kept for the report's table."""
 
 
 @pytest.mark.chaos
@@ -21,7 +23,7 @@ FIGURES = os.environ.get("GRCTL_TEST_CHAOS_FIGURES")
     "name", [pytest.param(f.name, marks=needs(*f.needs, root=f.root)) for f in FAULTS.values()]
 )
 async def test_a_fault_breaks_nothing(name: str) -> None:
-    options = ["--figures", FIGURES] if FIGURES else []
+    options = ["--figures", str(Path(REPORTS) / LINES)] if REPORTS else []
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",

@@ -46,4 +46,6 @@ def _one_is_open(records: Records) -> Iterator[Violation]:
         runs.sort(key=lambda run: run.run_id)
         for former, later in pairwise(runs):
             if former.ended_at is None or former.ended_at > later.created_at + A_TRANSACTION:
-                yield Violation("I1", wf_id, f"{former.run_id} was open when {later.run_id} began")
+                times = f"{later.created_at}, and ended at {former.ended_at}"
+                said = f"{former.run_id} was open when {later.run_id} began at {times}"
+                yield Violation("I1", wf_id, said)

@@ -18,10 +18,9 @@ from pathlib import Path
 
 from tests.chaos.mutants.mutant import REPOSITORY, Mutant
 from tests.chaos.mutants.planted import ALL
+from tests.chaos.report import fill, table
 
 COPIED = ("grctl", "migrations", "tests", "examples", "alembic.ini", "pyproject.toml")
-REPORT = REPOSITORY / "docs" / "reliability.md"
-BEGIN, END = "<!-- mutants -->", "<!-- /mutants -->"
 LONGEST_SECONDS = 240
 FAILED = re.compile(r"^(?:FAILED|ERROR) (\S+)", re.MULTILINE)
 TESTS_FAILED = 1
@@ -52,7 +51,7 @@ def main() -> int:
     noticed = sum(score.by is not None for score in scores)
     print(f"{noticed} of {len(scores)} noticed")
     if options.write:
-        write(table(scores))
+        fill("mutants", score_table(scores))
     return 0 if noticed == len(scores) else 1
 
 
@@ -92,29 +91,14 @@ def noticed_by(mutant: Mutant, tree: Path) -> str | None:
     return found[1]
 
 
-def table(scores: list[Score]) -> str:
-    rows = [
-        f"| {score.mutant.name} | `{score.mutant.file}` | "
-        + (f"`{score.by}`" if score.by else "**nothing**")
-        + " |"
-        for score in scores
-    ]
+def score_table(scores: list[Score]) -> str:
     noticed = sum(score.by is not None for score in scores)
-    head = [
-        f"{noticed} of {len(scores)} are noticed.",
-        "",
-        "| planted bug | in | noticed by |",
-        "|---|---|---|",
+    rows = [
+        [each.mutant.name, f"`{each.mutant.file}`", f"`{each.by}`" if each.by else "**nothing**"]
+        for each in scores
     ]
-    return "\n".join([*head, *rows])
-
-
-def write(block: str) -> None:
-    """Replace what stands between the marks in the report."""
-    text = REPORT.read_text(encoding="utf-8")
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    REPORT.write_text(f"{before}{BEGIN}\n{block}\n{END}{after}", encoding="utf-8")
+    head = ["planted bug", "in", "noticed by"]
+    return f"{noticed} of {len(scores)} are noticed.\n\n{table(head, rows)}"
 
 
 if __name__ == "__main__":

@@ -1,0 +1,1 @@
+"""A wait, its timer and an event within a millisecond of each other. See ``course``."""
