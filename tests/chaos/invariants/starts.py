@@ -43,7 +43,8 @@ def _one_is_open(records: Records) -> Iterator[Violation]:
     for run in records.runs.values():
         of_id[run.wf_id].append(run)
     for wf_id, runs in of_id.items():
-        runs.sort(key=lambda run: run.run_id)
+        # Not by their ids: one made early, whose start was held up on its way, may begin late.
+        runs.sort(key=lambda run: run.created_at)
         for former, later in pairwise(runs):
             if former.ended_at is None or former.ended_at > later.created_at + A_TRANSACTION:
                 times = f"{later.created_at}, and ended at {former.ended_at}"
