@@ -221,11 +221,11 @@ class _Writer:
         batch: list[Commit] = []
         size = 0
         while queue and len(batch) < most:
-            size += queue[0].size
-            if size > settings.batch_bytes and batch:
+            if batch and size + queue[0].size > settings.batch_bytes:
                 break
+            size += queue[0].size
             batch.append(queue.popleft())
-        self._queued_bytes -= sum(each.size for each in batch)
+        self._queued_bytes -= size
         return batch
 
     async def _commit(self, batch: Sequence[Commit]) -> None:

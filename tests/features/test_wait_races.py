@@ -3,36 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from grctl.client import Client, WorkflowHandle
-from grctl.models import Directive
-from grctl.worker import Context
-from grctl.workflow import Workflow
+from tests.chaos.races.workload import race
 from tests.features.looking import count, has_status
 from tests.support import Database, wait_until
-
-race = Workflow("races.race")
-
-
-@race.start()
-async def begin(ctx: Context, timeout_ms: int) -> Directive:
-    return ctx.next.wait(timeout=timedelta(milliseconds=timeout_ms), on_timeout=late)
-
-
-@race.step()
-async def late(ctx: Context) -> Directive:
-    ctx.store.put("late", "yes")
-    return ctx.next.wait()
-
-
-@race.event()
-async def hit(ctx: Context) -> Directive:
-    return ctx.next.complete("timer" if "late" in await ctx.store.keys() else "event")
-
 
 ROUNDS = 10
 RUNS = 1000
@@ -72,7 +50,7 @@ async def one_round(client: Client, number: int, lead: float) -> list[str]:
     pool = client.database.pool
     made = await client.start_workflows(
         [
-            {"type": "races.race", "id": f"{number}:{n}", "input": {"timeout_ms": 1000}}
+            {"type": race.workflow_type, "id": f"{number}:{n}", "input": {"timeout_ms": 1000}}
             for n in range(RUNS)
         ]
     )
@@ -114,7 +92,7 @@ async def test_an_event_that_is_there_when_the_timer_is_due_wins(
     database: Database, client: Client, serve: Any
 ) -> None:
     worker = await serve(race)
-    handle = await client.start_workflow("races.race", "a", {"timeout_ms": 300})
+    handle = await client.start_workflow(race.workflow_type, "a", {"timeout_ms": 300})
     await has_status(database, "a", "waiting")
     await worker.stop()  # nobody claims it, whatever is due
     await handle.send("hit")
@@ -132,7 +110,7 @@ async def test_an_event_that_comes_while_the_timers_step_runs_is_handled_after_i
     database: Database, client: Client, serve: Any
 ) -> None:
     worker = await serve(race)
-    handle = await client.start_workflow("races.race", "a", {"timeout_ms": 50})
+    handle = await client.start_workflow(race.workflow_type, "a", {"timeout_ms": 50})
 
     async def is_late() -> bool:
         return await count(database, "store", "key = 'late'") == 1
@@ -152,7 +130,7 @@ async def test_an_event_sent_in_an_open_transaction_wins_or_loses_as_a_whole(
     import asyncpg
 
     await serve(race)
-    handle = await client.start_workflow("races.race", "a", {"timeout_ms": 300})
+    handle = await client.start_workflow(race.workflow_type, "a", {"timeout_ms": 300})
     await has_status(database, "a", "waiting")
     sender = await asyncpg.connect(database.dsn)
     try:
@@ -179,7 +157,8 @@ async def test_a_wait_for_no_time_at_all_takes_an_event_that_is_there_first(
     worker = await serve(race)
     await worker.stop()
     handles = [
-        await client.start_workflow("races.race", f"a{n}", {"timeout_ms": 0}) for n in range(20)
+        await client.start_workflow(race.workflow_type, f"a{n}", {"timeout_ms": 0})
+        for n in range(20)
     ]
     for handle in handles:
         await handle.send("hit")

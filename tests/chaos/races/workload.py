@@ -12,7 +12,7 @@ race = Workflow("races.close")
 
 
 @race.start()
-async def begin(ctx: Context, timeout_ms: int, told: bool) -> Directive:
+async def begin(ctx: Context, timeout_ms: int, told: bool = False) -> Directive:
     """Wait at once, or when ``told``."""
     if not told:
         return _wait(ctx, timeout_ms)
