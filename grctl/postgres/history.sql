@@ -43,9 +43,7 @@ left join lateral (
     order by i.no
     limit 1
 ) as m on true
-where r.wf_id = $1
-    and r.run_id = coalesce(
-        $2::uuid, (select l.run_id from grctl.runs l where l.wf_id = $1 order by l.run_id desc limit 1))
+where r.wf_id = $1 and r.run_id = coalesce($2::uuid, grctl.latest_run($1))
 
 -- name: mark
 -- Changes whenever the run's history does; for whoever follows it.

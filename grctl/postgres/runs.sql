@@ -127,11 +127,7 @@ where r.run_id is null or r.ended_at is not null
 select grctl.last_run($1)
 
 -- name: latest
-select run_id
-from grctl.runs
-where wf_id = $1
-order by run_id desc
-limit 1
+select grctl.latest_run($1)
 
 -- name: describe
 select

@@ -14,6 +14,7 @@ drop type grctl.batch_end;
 drop type grctl.batch_event;
 drop function grctl.after_end(uuid[]);
 drop function grctl.hand_over(uuid[]);
+drop function grctl.latest_run(text);
 drop function grctl.last_run(uuid);
 drop function grctl.deliver(uuid[], text[], text[], text[], uuid[], text);
 drop function grctl.start_runs;

@@ -191,6 +191,28 @@ end;
 $$;
 
 
+-- The run that a workflow id stands for: the open one, else the one that began last. Ids tell the
+-- order of starts but for clocks that differ and starts held up on their way, so of the last some.
+create function grctl.latest_run(p_wf_id text) returns uuid
+language sql stable
+as $$
+    select coalesce(
+        (select r.run_id from grctl.runs r where r.wf_id = p_wf_id and r.ended_at is null),
+        (
+            select l.run_id
+            from (
+                select r.run_id, r.created_at
+                from grctl.runs r
+                where r.wf_id = p_wf_id
+                order by r.run_id desc
+                limit 20
+            ) as l
+            order by l.created_at desc, l.run_id desc
+            limit 1
+        ));
+$$;
+
+
 -- What was sent to a run that continued as new, and not handled, is its successor's to handle.
 create function grctl.hand_over(p_ended uuid[]) returns void
 language plpgsql
@@ -839,16 +861,17 @@ begin
     if not found or r.status <> 'failed' then
         return 'not_failed';
     end if;
-    if exists (select from grctl.runs o where o.wf_id = r.wf_id and o.ended_at is null) then
+    begin
+        update grctl.runs o
+        set status = 'delayed', wake_at = grctl.now(), ended_at = null, error = null, crashes = 0,
+            step_attempt = o.step_attempt + 1, next_seq = o.next_seq + 1,
+            cancel_requested_at = null, cancel_reason = null
+        where o.run_id = p_run;
+    exception when unique_violation then -- of runs_open: a start that has just come is seen, too
         return 'running';
-    end if;
+    end;
     insert into grctl.events (run_id, seq, step_no, step_attempt, kind, batch, epoch)
     values (p_run, r.next_seq, r.step_no, r.step_attempt, 'run.retried', 0, r.epoch);
-    update grctl.runs o
-    set status = 'delayed', wake_at = grctl.now(), ended_at = null, error = null, crashes = 0,
-        step_attempt = o.step_attempt + 1, next_seq = o.next_seq + 1,
-        cancel_requested_at = null, cancel_reason = null
-    where o.run_id = p_run;
     perform grctl.notify_types(array[r.wf_type]);
     return 'retried';
 end;

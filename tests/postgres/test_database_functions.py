@@ -44,6 +44,14 @@ async def claim(pool: Pool, number: int, most: int = 100) -> list[Any]:
     return await pool.fetch("runs", "claim", number, ["t"], most, takes_suspects, None)
 
 
+async def fail(database: Database, run_id: UUID) -> None:
+    await database.execute(
+        "update grctl.runs set status = 'failed', ended_at = grctl.now(), wake_at = null"
+        " where run_id = $1",
+        run_id,
+    )
+
+
 async def test_rival_claims_share_the_runs_and_keep_to_their_limits(pool: Pool) -> None:
     await start(pool, *(f"r{number}" for number in range(200)))
     workers = [await worker(pool) for _ in range(6)]
@@ -132,6 +140,58 @@ async def test_a_start_that_is_sent_again_is_answered_as_the_first(pool: Pool) -
     for _ in range(2):
         assert await pool.fetch("runs", "start", [sent], None) == []
     assert await pool.fetchval("runs", "latest", "a") == sent[0]
+
+
+async def test_a_workflow_id_stands_for_its_open_run_else_for_the_one_that_began_last(
+    pool: Pool,
+) -> None:
+    """Even where the later start has the earlier id: it was held up, or its clock is behind."""
+    earlier_id, later_id = new_run_id(), new_run_id()
+    assert await pool.fetchval("runs", "latest", "a") is None
+    for run_id in (later_id, earlier_id):
+        assert (
+            await pool.fetch("runs", "start", [Start(run_id, "a", "t", None).as_stored()], None)
+            == []
+        )
+        assert await pool.fetchval("runs", "latest", "a") == run_id
+        assert await pool.fetchval("runs", "terminate", run_id, None) == "terminated"
+        assert await pool.fetchval("runs", "latest", "a") == run_id
+
+
+async def test_a_failed_run_that_is_retried_is_the_one_its_workflow_id_stands_for(
+    database: Database, pool: Pool
+) -> None:
+    [(failed, _)] = await start(pool, "a")
+    await fail(database, failed)
+    [(later, _)] = await start(pool, "a")
+    await pool.fetchval("runs", "terminate", later, None)
+
+    assert await pool.fetchval("runs", "retry", failed) == "retried"
+    assert await pool.fetchval("runs", "latest", "a") == failed
+
+
+async def test_a_retry_that_races_with_a_start_of_its_workflow_id_is_refused(
+    database: Database, pool: Pool
+) -> None:
+    [(failed, _)] = await start(pool, "a")
+    await fail(database, failed)
+    rival = await asyncpg.connect(database.dsn)
+    try:
+        async with rival.transaction():
+            await rival.execute(
+                "insert into grctl.runs (run_id, wf_id, wf_type, status)"
+                " values (gen_random_uuid(), 'a', 't', 'scheduled')"
+            )
+            retrying = asyncio.create_task(pool.fetchval("runs", "retry", failed))
+            await wait_until(lambda: blocked(database, 1), "the retry waits for the start")
+        assert await retrying == "running"
+    finally:
+        await rival.close()
+    assert (
+        await database.fetchval("select status from grctl.runs where run_id = $1", failed)
+        == "failed"
+    )
+    assert await database.fetchval("select count(*) from grctl.events") == 0
 
 
 async def test_cancel_and_terminate_end_a_run_that_nobody_executes_at_once(
