@@ -10,6 +10,7 @@ import asyncio
 import hashlib
 import os
 import secrets
+import signal
 import tempfile
 from collections.abc import AsyncIterator, Coroutine, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -49,6 +50,9 @@ hypothesis_settings.register_profile(
     phases=[Phase.explicit, Phase.generate],
 )
 hypothesis_settings.load_profile("grctl")
+
+# A shell starts what it has in the background with Ctrl-C ignored, and that is inherited.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Nothing here outlives the session, and a test never cuts the power.
 _FAST = {

@@ -52,7 +52,7 @@ LAST_RESORTS = {"runs.release", "runs.fail", "queries.forget"}
 OPERATORS = {"activity", "archive", "audit", "retention"}
 """Files of statements that are no part of a run's life."""
 
-WRITES = re.compile(r"insert into|update grctl|delete from|grctl\.(?!now|last_run)\w+\(")
+WRITES = re.compile(r"insert into|update grctl|delete from|grctl\.(?!now|last_run|latest_run)\w+\(")
 
 parent = Workflow("lost.parent")
 child = Workflow("lost.child")
