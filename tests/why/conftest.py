@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 
 import pytest
 
@@ -12,7 +13,10 @@ from grctl.postgres.why import explain
 from tests.features.conftest import book, client, connection, launch, serve
 from tests.support import wait_until
 
-__all__ = ["book", "client", "connection", "launch", "serve"]
+SLACK = timedelta(seconds=1)
+"""A look sees what was committed until its first statement, and is as of just before that."""
+
+__all__ = ["SLACK", "book", "client", "connection", "launch", "serve"]
 
 Why = Callable[..., Awaitable[tuple[Explanation, Reason]]]
 

@@ -14,7 +14,7 @@ from grctl.settings import Settings
 from tests.features.looking import has_status
 from tests.support import Database, run_cli, wait_until
 from tests.support.runner import RunnerProcess
-from tests.why.conftest import Why
+from tests.why.conftest import SLACK, Why
 from tests.workflows import why as standing
 
 HERE = standing.__file__
@@ -59,7 +59,7 @@ async def test_a_task_is_seen_before_its_start_is_recorded(
     assert reason.text == "task 'hang' runs"
     assert any(frame.startswith(HERE) and "in hang" in frame for frame in reason.details["stack"])
     assert reason.since is not None
-    assert reason.since <= explanation.as_of
+    assert reason.since <= explanation.as_of + SLACK
 
 
 async def test_where_a_task_in_a_thread_stands(
@@ -90,7 +90,7 @@ async def test_code_that_blocks_the_event_loop(
         places = [frame for frame in reason.details["stack"] if frame.startswith(HERE)]
         assert places[-1].endswith("in block")
         assert reason.since is not None
-        assert reason.since < explanation.as_of
+        assert reason.since <= explanation.as_of + SLACK
         assert "plain def task" in reason.advice
         assert explanation.reasons[1].kind is ReasonKind.WORKER_HOLDS
         assert explanation.reasons[1].advice == "", "who asks now is told nothing new"

@@ -11,7 +11,7 @@ from tests.features.looking import has_status
 from tests.support import Database, wait_until
 from tests.support.ledger import Ledger
 from tests.support.runner import RunnerProcess
-from tests.why.conftest import Why
+from tests.why.conftest import SLACK, Why
 from tests.workflows import features
 from tests.workflows import why as standing
 
@@ -29,7 +29,7 @@ async def test_a_worker_executes_its_step(client: Client, serve, why: Why) -> No
     assert reason.since is not None
     assert explanation.as_of - timedelta(minutes=1) < reason.since
     later, _ = await why("s", ReasonKind.WORKER_HOLDS)  # its snapshot is younger than its clock
-    assert reason.since <= later.as_of
+    assert reason.since <= later.as_of + SLACK
 
 
 async def test_the_step_that_handles_an_event_is_named(
@@ -64,7 +64,7 @@ async def test_a_task_runs_and_since_when(
     assert reason.text == "task 'hang' runs"
     assert reason.since is not None
     started = await database.fetchval("select claimed_at from grctl.runs where wf_id = 'h'")
-    assert started <= reason.since <= explanation.as_of
+    assert started <= reason.since <= explanation.as_of + SLACK
     assert explanation.reasons[1].kind is ReasonKind.WORKER_HOLDS
 
 
@@ -136,7 +136,7 @@ async def test_its_worker_is_silent_and_nobody_is_there_to_take_over(
 
     assert "no other worker is up" in reason.advice
     assert reason.since is not None
-    assert reason.since <= explanation.as_of
+    assert reason.since <= explanation.as_of + SLACK
     worker.kill()
     await worker.wait()
     await serve(features.sleeper)
