@@ -121,19 +121,21 @@ async def here(database: Database, proxy: Proxy) -> AsyncIterator[Setting]:
         yield setting
 
 
+@pytest.mark.parametrize("marked", [["marked"], ["marked", "with it"]], ids=["alone", "together"])
 async def test_an_answer_that_is_lost_after_the_commit_is_asked_for_and_not_written_twice(
-    here: Setting, proxy: Proxy
+    here: Setting, proxy: Proxy, marked: list[str]
 ) -> None:
     run = await here.run_of_ours()
     await run.record('"before"')
     proxy.cut_after = b"marked"
-    records = [run.record('"marked"'), run.record('"with it"')]
 
-    await within(10, *records)
+    await within(10, *(run.record(f'"{each}"') for each in marked))
+    await within(10, run.record('"after"'))
 
     assert proxy.cuts == 1
-    assert await here.rows(run) == [(1, "before"), (2, "marked"), (3, "with it")]
-    assert run.delivered == [1, 2, 3]
+    rows = list(enumerate(["before", *marked, "after"], start=1))
+    assert await here.rows(run) == rows
+    assert run.delivered == [seq for seq, _ in rows]
 
 
 async def test_the_end_of_a_step_whose_answer_is_lost_says_that_the_run_goes_on(
@@ -238,13 +240,16 @@ async def test_late_answers_keep_the_order(here: Setting, proxy: Proxy) -> None:
         assert run.delivered == list(range(1, 11))
 
 
-async def test_a_fenced_writer_writes_nothing_and_says_so(here: Setting) -> None:
+@pytest.mark.parametrize("late", [1, 2])
+async def test_a_fenced_writer_writes_nothing_and_says_so(here: Setting, late: int) -> None:
     run = await here.run_of_ours()
     await run.record()
     await here.database.execute("select grctl.release_worker($1, 'lost')", here.worker_no)
 
-    with pytest.raises(LeaseLostError, match="lease ended"):
-        await run.record('"late"')
+    records = [run.record('"late"') for _ in range(late)]
+    for record in records:
+        with pytest.raises(LeaseLostError, match="lease ended"):
+            await record
 
     assert here.is_fenced.is_set()
     assert len(await here.rows(run)) == 1
@@ -279,6 +284,29 @@ async def test_a_take_over_waits_for_the_batch_in_flight(here: Setting) -> None:
     assert answer.verdict == "gone"
     assert freed == 0, "the run had ended when the take-over looked"
     assert await here.database.fetchval("select status from grctl.runs") == "completed"
+
+
+async def test_a_take_over_waits_for_the_lone_row_in_flight(here: Setting) -> None:
+    """It is there when the next owner reads the history."""
+    await here.journal.until_open()
+    run = await here.run_of_ours()
+    blocker = await asyncpg.connect(here.database.dsn)
+    rival = await asyncpg.connect(here.database.dsn)
+    try:
+        async with blocker.transaction():
+            await blocker.execute("lock table grctl.events in share mode")
+            record = run.record('"in flight"')
+            await wait_until(lambda: waiting_for_locks(here.database, 1), "the row is blocked")
+            taking = asyncio.create_task(
+                rival.fetchval("select grctl.release_worker($1, 'lost')", here.worker_no)
+            )
+            await wait_until(lambda: waiting_for_locks(here.database, 2), "the rival is blocked")
+        await within(10, record)
+        assert await asyncio.wait_for(taking, 10) == 1
+    finally:
+        await blocker.close()
+        await rival.close()
+    assert await here.rows(run) == [(1, "in flight")]
 
 
 async def test_a_terminate_waits_for_the_batch_in_flight_and_shuts_out_the_next(
@@ -342,6 +370,16 @@ async def test_a_run_that_was_taken_away_gets_nothing_written_and_its_neighbours
     assert [seq for seq, _ in await here.rows(mine)] == [1, 2]
     assert await here.rows(taken) == []
     assert answers[1].verdict == "lost"
+
+
+async def test_a_lone_row_of_a_run_that_was_taken_away_is_not_written(here: Setting) -> None:
+    taken = await here.run_of_ours()
+    await here.database.execute("update grctl.runs set epoch = 2 where run_id = $1", taken.run_id)
+
+    [answer] = await within(10, taken.record())
+
+    assert answer.verdict == "lost"
+    assert await here.rows(taken) == []
 
 
 async def test_a_step_that_was_claimed_anew_by_the_same_worker_cannot_end_as_it_was(
