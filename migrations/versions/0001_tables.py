@@ -9,10 +9,12 @@ from grctl.postgres.migrations import run_script
 revision = "0001"
 down_revision = None
 
+SCRIPTS = ("tables", "starts", "messages", "batches", "leases", "acts")
+
 
 def upgrade() -> None:
-    run_script(op, "0001_tables.sql")
-    run_script(op, "0001_functions.sql")
+    for name in SCRIPTS:
+        run_script(op, f"0001_{name}.sql")
 
 
 def downgrade() -> None:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).parents[3]
 
-SQL = "migrations/sql/0001_functions.sql"
 MODEL = "tests/chaos/model"
 SIMULATION = "tests/chaos/simulation/test_simulation.py::test_histories_come_out_well"
 

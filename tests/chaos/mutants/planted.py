@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from tests.chaos.mutants.mutant import MODEL, SIMULATION, SQL, Mutant
+from tests.chaos.mutants.mutant import MODEL, SIMULATION, Mutant
 
+ACTS = "migrations/sql/0001_acts.sql"
+BATCHES = "migrations/sql/0001_batches.sql"
+LEASES = "migrations/sql/0001_leases.sql"
+MESSAGES = "migrations/sql/0001_messages.sql"
+STARTS = "migrations/sql/0001_starts.sql"
 CLAIM = "grctl/postgres/runs.sql"
 OWN_STARTS = "tests/worker/test_own_starts.py"
 
 FENCE = [
     Mutant(
         "the epoch of a row is not checked",
-        SQL,
+        BATCHES,
         "    join grctl.runs r on r.run_id = e.run_id and r.epoch = e.epoch;\n    get diagnostics",
         "    join grctl.runs r on r.run_id = e.run_id;\n    get diagnostics",
         MODEL,
     ),
     Mutant(
         "the epoch of a step's end is not checked",
-        SQL,
+        BATCHES,
         "where r.run_id = t.run_id and r.epoch = t.epoch and (r.owner = p_worker)",
         "where r.run_id = t.run_id and (r.owner = p_worker)",
         "tests/postgres/test_journal.py",
@@ -31,21 +36,21 @@ FENCE = [
     ),
     Mutant(
         "a terminate does not raise the epoch",
-        SQL,
+        ACTS,
         "        epoch = o.epoch + 1, next_seq = v_seq + 1, cancel_reason = p_reason",
         "        next_seq = v_seq + 1, cancel_reason = p_reason",
         MODEL,
     ),
     Mutant(
         "a take-over does not lock the writers",
-        SQL,
+        LEASES,
         "    delete from grctl.writers w where w.worker_no = p_worker;\n",
         "",
         MODEL,
     ),
     Mutant(
         "the fence is read, not locked",
-        SQL,
+        BATCHES,
         "    update grctl.writers w\n    set last_batch = p_batch\n    where w.worker_no = p_worker "  # noqa: E501
         "and w.slot = p_slot and w.last_batch < p_batch;\n",
         "    perform from grctl.writers w\n    where w.worker_no = p_worker and w.slot = p_slot "
@@ -68,14 +73,14 @@ FENCE = [
     ),
     Mutant(
         "a dead worker may have what is started beside it",
-        SQL,
+        STARTS,
         "        where w.worker_no = p_worker and w.ended_at is null\n        for share;\n",
         "        where w.worker_no = p_worker\n        for share;\n",
         OWN_STARTS,
     ),
     Mutant(
         "a start for a worker does not lock it",
-        SQL,
+        STARTS,
         "        where w.worker_no = p_worker and w.ended_at is null\n        for share;\n",
         "        where w.worker_no = p_worker and w.ended_at is null;\n",
         OWN_STARTS,
@@ -113,7 +118,7 @@ WITNESS = [
     ),
     Mutant(
         "a batch that was sent again is written again",
-        SQL,
+        BATCHES,
         " and w.last_batch < p_batch;",
         ";",
         MODEL,
@@ -134,7 +139,7 @@ WITNESS = [
     ),
     Mutant(
         "a start that was sent again is a second one",
-        SQL,
+        STARTS,
         "        where not exists (select from grctl.runs r where r.run_id = n.run_id);",
         "        where true;",
         MODEL,
@@ -183,14 +188,14 @@ CLAIMS = [
     ),
     Mutant(
         "a crash is not counted",
-        SQL,
+        LEASES,
         "                + (p_reason = 'lost' and r.run_id = coalesce(v_suspect, r.run_id))::integer",  # noqa: E501
         "                + 0",
         MODEL,
     ),
     Mutant(
         "a crash is counted against the good as well",
-        SQL,
+        LEASES,
         "r.run_id = coalesce(v_suspect, r.run_id)",
         "true",
         MODEL,
@@ -207,56 +212,56 @@ CLAIMS = [
 MESSAGES = [
     Mutant(
         "a handled message stays in the inbox",
-        SQL,
+        BATCHES,
         "i.run_id = t.run_id and i.no <= t.read;",
         "i.run_id = t.run_id and i.no < t.read;",
         MODEL,
     ),
     Mutant(
         "a run parks beside its message",
-        SQL,
+        BATCHES,
         "t.go in ('wait', 'rewait') and r.inbox_tail > t.read as unread",
         "t.go = 'rewait' and r.inbox_tail > t.read as unread",
         MODEL,
     ),
     Mutant(
         "a message wakes nobody",
-        SQL,
+        MESSAGES,
         "                when r.owner is null and r.status = 'waiting' then grctl.now()\n",
         "",
         MODEL,
     ),
     Mutant(
         "a message comes to a run that has ended",
-        SQL,
+        MESSAGES,
         "        where r.run_id = c.to_run and r.ended_at is null\n",
         "        where r.run_id = c.to_run\n",
         MODEL,
     ),
     Mutant(
         "messages are lost when a run continues as new",
-        SQL,
+        MESSAGES,
         "        perform grctl.hand_over(p_ended);\n",
         "        null;\n",
         "tests/features/test_continue.py",
     ),
     Mutant(
         "what a refused step wrote lands in the store",
-        SQL,
+        BATCHES,
         "        where s.value is not null and s.run_id = any(v_accepted)\n",
         "        where s.value is not null\n",
         MODEL,
     ),
     Mutant(
         "a directive wins over a cancel",
-        SQL,
+        BATCHES,
         "r.cancel_requested_at is not null and t.go <> 'stop' as halted",
         "r.cancel_requested_at is not null and t.go = 'step' as halted",
         MODEL,
     ),
     Mutant(
         "locks are taken in the order of the batch",
-        SQL,
+        BATCHES,
         "    if cardinality(p_touched) > 0 or p_messages is not null then\n",
         "    if false then\n",
         "tests/chaos/model/test_storm.py",

@@ -1,0 +1,89 @@
+-- Whose runs they are: what ends a worker's hold on them.
+
+
+-- Declares a worker dead, or stopped, and makes its runs due again. Deleting the writers waits
+-- for a batch in flight and shuts out every later one; only then are the runs looked at.
+create function grctl.release_worker(p_worker bigint, p_reason text) returns integer
+language plpgsql
+as $$
+declare
+    v_types text[];
+    v_suspect uuid;
+    v_runs integer;
+begin
+    update grctl.workers w
+    set ended_at = grctl.now(), end_reason = p_reason
+    where w.worker_no = p_worker and w.ended_at is null;
+    if not found then
+        return 0;
+    end if;
+    perform from grctl.writers w where w.worker_no = p_worker order by w.slot for update;
+    delete from grctl.writers w where w.worker_no = p_worker;
+
+    -- A crash counts against the steps that ran. Where suspects were among them (three crashes or
+    -- more), against the one that began last: a poisonous run must not take its neighbours along.
+    v_suspect := (
+        select r.run_id
+        from grctl.runs r
+        where r.owner = p_worker and r.crashes >= 3
+        order by r.claimed_at desc, r.run_id desc
+        limit 1);
+    with freed as (
+        select r.run_id from grctl.runs r where r.owner = p_worker order by r.run_id for no key update
+    ),
+    done as (
+        update grctl.runs r
+        set owner = null,
+            wake_at = grctl.now(),
+            crashes = r.crashes
+                + (p_reason = 'lost' and r.run_id = coalesce(v_suspect, r.run_id))::integer
+        from freed
+        where r.run_id = freed.run_id
+        returning r.wf_type
+    )
+    select count(*), array_agg(distinct wf_type) into v_runs, v_types from done;
+    perform grctl.notify_types(v_types);
+    return v_runs;
+end;
+$$;
+
+
+-- Takes the runs of every worker whose lease has ended. Skips a worker that another is at.
+create function grctl.take_over() returns table (lost_worker bigint, lost_id text, freed integer)
+language plpgsql
+as $$
+begin
+    for lost_worker, lost_id in
+        select w.worker_no, w.worker_id
+        from grctl.workers w
+        where w.ended_at is null and w.lease_until < grctl.now()
+        order by w.worker_no
+        for update skip locked
+    loop
+        freed := grctl.release_worker(lost_worker, 'lost');
+        return next;
+    end loop;
+end;
+$$;
+
+
+-- Gives back single runs (a step that could not be stopped in time, a worker that is full).
+create function grctl.release_runs(p_worker bigint, p_run uuid[], p_epoch integer[]) returns void
+language sql
+as $$
+    with freed as (
+        select r.run_id
+        from unnest(p_run, p_epoch) as f(run_id, epoch)
+        join grctl.runs r on r.run_id = f.run_id and r.epoch = f.epoch and r.owner = p_worker
+        order by r.run_id
+        for no key update of r
+    ),
+    done as (
+        update grctl.runs r
+        set owner = null, wake_at = grctl.now()
+        from freed
+        where r.run_id = freed.run_id
+        returning r.wf_type
+    )
+    select grctl.notify_types(array_agg(wf_type)) from done;
+$$;
