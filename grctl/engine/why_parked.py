@@ -57,7 +57,7 @@ def _due(facts: Facts) -> Reason:
         kind=ReasonKind.DUE,
         text=f"{_what_for(facts)}; a worker with a free slot claims it next",
         advice=(
-            "steps that ran at three crashes begin one at a time in each worker, five seconds apart"
+            "a step that ran at three crashes begins alone: nothing else beside it for five seconds"
             if suspect
             else "if it stays so, a transaction holds its row (`grctl doctor`), or its workers hang"
         ),

@@ -19,10 +19,10 @@ found as materialized (
     cross join lateral (
         select o.run_id, o.status, o.wake_at, o.crashes
         from grctl.runs o
-        where o.wf_type = t.wf_type and o.wake_at <= grctl.now() and (o.crashes < 3 or $4)
+        where o.wf_type = t.wf_type and o.wake_at <= grctl.now()
             -- What was claimed lately is dead in the index, and cannot be removed while anybody
             -- holds an older snapshot: begin behind it.
-            and o.wake_at >= coalesce($5::timestamptz, '-infinity')
+            and o.wake_at >= coalesce($4::timestamptz, '-infinity')
         order by o.wake_at
         limit $3
         for no key update skip locked
@@ -31,14 +31,15 @@ found as materialized (
     limit $3
 ),
 due as (
-    -- A step that was running at three crashes is a suspect. Suspects run one at a time in a
-    -- worker, so that the next crash tells which of them it was (see release_worker).
+    -- A step that was running at three crashes is a suspect. It is claimed alone, and for a while
+    -- the worker claims nothing else, so that the next crash tells (see release_worker).
     select f.run_id, f.status, f.wake_at
     from (
-        select s.*, row_number() over (partition by s.suspect order by s.wake_at) as n
+        select s.*, row_number() over in_turn as n, first_value(s.suspect) over in_turn as alone
         from found s
+        window in_turn as (order by s.wake_at)
     ) as f
-    where not f.suspect or f.n = 1
+    where case when f.alone then f.n = 1 else not f.suspect end
 )
 update grctl.runs r
 set owner = $1,

@@ -29,7 +29,7 @@ BEHIND = timedelta(seconds=1)
 have due times of their beginning."""
 
 LEFT_BEHIND_SECONDS = 0.1
-"""When to look again for what is due and was not to be had: locked by another, or a suspect."""
+"""When to look again for what is due and was not to be had: locked by another, or not alone."""
 
 
 class Claims:
@@ -84,7 +84,7 @@ class Claims:
 
     async def _look(self, free: int) -> None:
         rows = await self._claim(free)
-        self._backlog = len(rows) >= free
+        self._backlog = len(rows) >= free or self._worker.free_slots <= 0
         if rows:
             await self._prepare(rows)
         if not self._backlog and monotonic() >= self._due_at:
@@ -109,7 +109,8 @@ class Claims:
         while True:
             seconds = self._due_at - monotonic()
             if self._backlog:
-                seconds = self._worker.database.settings.poll_seconds
+                poll = self._worker.database.settings.poll_seconds
+                seconds = self._worker.suspects.alone_seconds or poll
             try:
                 async with asyncio.timeout(max(0.0, seconds)):
                     await self._called.wait()
@@ -133,7 +134,6 @@ class Claims:
                     self._worker_no,
                     self._types,
                     most,
-                    not self._worker.has_suspect,
                     since,
                 )
             except Exception:

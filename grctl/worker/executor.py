@@ -45,14 +45,6 @@ __all__ = ["Executor", "Interrupt"]
 log = get_logger("grctl.run")
 
 
-SUSPECT_AFTER_CRASHES = 3
-"""A step that ran at so many crashes may have caused them. The SQL of claim and release_worker
-has the same number."""
-
-
-SUSPICION_SECONDS = 5.0
-
-
 class Interrupt(StrEnum):
     """What stopped a step from outside."""
 
@@ -95,17 +87,9 @@ class Executor:
         self.began = monotonic()
         self.is_abandoned = False
         self.span: Span | None = None
-        self.is_suspect = run.crashes >= SUSPECT_AFTER_CRASHES
         run.on_lost = self._lost
         self._codec = worker.codec
         self._store = Store(self._codec, self._load_store)
-
-    @property
-    def is_under_suspicion(self) -> bool:
-        """Whether no other suspect may run beside it yet. A step that lives for long must not
-        hold up the others.
-        """
-        return self.is_suspect and monotonic() - self.began < SUSPICION_SECONDS
 
     async def execute(self) -> None:
         """Step after step. Ends when the run is parked, ended, lost or given back."""
@@ -413,6 +397,7 @@ class Executor:
                 self._tell_waiters(transition)
             return False
         run.advance(Wake(answer.why or "step"), transition)
+        self.worker.exonerate(run.run_id)
         return True
 
     def _tell_waiters(self, transition: Transition) -> None:

@@ -40,6 +40,7 @@ from grctl.worker.registration import by_type, name_for
 from grctl.worker.retention import Retention
 from grctl.worker.run import HeldRun
 from grctl.worker.signals import Signals
+from grctl.worker.suspects import Suspects
 from grctl.worker.watch import Watch
 from grctl.workflow.workflow import Workflow
 
@@ -93,6 +94,7 @@ class Worker:
         self.tracing = connection.tracing
         self.fraction = random.random
         self.executors: dict[UUID, Executor] = {}
+        self.suspects = Suspects()
         self.has_runs = asyncio.Event()
         self.sleeping = 0
         self.clock: DatabaseClock
@@ -361,14 +363,9 @@ class Worker:
         return self._worker_no
 
     @property
-    def has_suspect(self) -> bool:
-        """Whether a run is held whose step was running at several crashes: no second one then."""
-        return any(executor.is_under_suspicion for executor in self.executors.values())
-
-    @property
     def free_slots(self) -> int:
         """How many runs may be claimed now. One that only sleeps takes no slot."""
-        if self._stopping.is_set() or self._fenced.is_set():
+        if self._stopping.is_set() or self._fenced.is_set() or self.suspects.alone_seconds:
             return 0
         under_way = len(self._own_starts.under_way)
         return self.concurrency - len(self.executors) - under_way + self.sleeping
@@ -377,6 +374,7 @@ class Worker:
         """Set a claimed run going."""
         executor = Executor(self, run, self.workflows[run.wf_type])
         self.executors[run.run_id] = executor
+        self.suspects.note(run)
         self.client.connection.waiters.hold(run.run_id)
         self.has_runs.set()
         executor.task = branches.start(
@@ -429,7 +427,11 @@ class Worker:
             self.has_runs.clear()
             self._all_done.set()
         self.slot_freed()
-        if executor.is_suspect:
+        self.exonerate(executor.run.run_id)
+
+    def exonerate(self, run_id: UUID) -> None:
+        """A step has ended without a crash: if it was suspected of one, it was alone for it."""
+        if self.suspects.forget(run_id):
             self.called()
 
     def slot_freed(self) -> None:

@@ -9,6 +9,8 @@ as $$
 declare
     v_types text[];
     v_suspect uuid;
+    v_since timestamptz;
+    v_others boolean;
     v_runs integer;
 begin
     update grctl.workers w
@@ -21,13 +23,19 @@ begin
     delete from grctl.writers w where w.worker_no = p_worker;
 
     -- A crash counts against the steps that ran. Where suspects were among them (three crashes or
-    -- more), against the one that began last: a poisonous run must not take its neighbours along.
-    v_suspect := (
-        select r.run_id
+    -- more), against the one that began last, and what began beside it: a poisonous run must not
+    -- take its neighbours along. A suspect is alone at first. What is there beside it came later,
+    -- and if it has met a crash before, it is rather that: good runs must not be blamed, either.
+    select r.run_id, r.claimed_at
+    into v_suspect, v_since
+    from grctl.runs r
+    where r.owner = p_worker and r.crashes >= 3
+    order by r.claimed_at desc, r.run_id desc
+    limit 1;
+    v_others := exists (
+        select
         from grctl.runs r
-        where r.owner = p_worker and r.crashes >= 3
-        order by r.claimed_at desc, r.run_id desc
-        limit 1);
+        where r.owner = p_worker and r.crashes in (1, 2) and r.claimed_at >= v_since);
     with freed as (
         select r.run_id from grctl.runs r where r.owner = p_worker order by r.run_id for no key update
     ),
@@ -35,8 +43,11 @@ begin
         update grctl.runs r
         set owner = null,
             wake_at = grctl.now(),
-            crashes = r.crashes
-                + (p_reason = 'lost' and r.run_id = coalesce(v_suspect, r.run_id))::integer
+            crashes = r.crashes + (p_reason = 'lost' and case
+                when v_suspect is null then true
+                when r.run_id = v_suspect then not v_others
+                else r.crashes < 3 and r.claimed_at >= v_since
+            end)::integer
         from freed
         where r.run_id = freed.run_id
         returning r.wf_type

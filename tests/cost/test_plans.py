@@ -42,7 +42,8 @@ INDEXES: dict[str, set[str]] = {
     "with target as materialized": {"runs_pkey"},
     "select g.run_id, r.status": {"runs_pkey"},
     # release_worker: at a stop, and at a take-over
-    "v_suspect := (": {"runs_owner"},
+    "select r.run_id, r.claimed_at": {"runs_owner"},
+    "v_others := exists (": {"runs_owner"},
     "with freed as ( select r.run_id from grctl.runs r where r.owner": {"runs_owner", "runs_pkey"},
 }
 MOST_ROWS = 1_000
@@ -144,8 +145,7 @@ async def _claim_of_backlog(server: Server) -> None:
     """A worker claims some of many due runs, reads their steps, and ends with them in hand."""
     types = ["unserved"]
     worker = await server.fetchval("leases", "register", "w", "w", types, CLAIMED, 60.0, 1)
-    with_suspects = True
-    claimed = await server.fetch("runs", "claim", worker, types, CLAIMED, with_suspects, None)
+    claimed = await server.fetch("runs", "claim", worker, types, CLAIMED, None)
     assert len(claimed) == CLAIMED < UNSERVED
     await server.fetch("history", "steps", [run["run_id"] for run in claimed], [1] * CLAIMED)
     assert await server.fetchval("leases", "stop", worker) == CLAIMED

@@ -347,7 +347,7 @@ async def test_neither_the_claim_nor_the_look_at_timers_scans_waiting_runs(
         """
     )
     for name, arguments in (
-        ("claim", (worker.worker_no, ["timers.timer"], 500, True, None)),
+        ("claim", (worker.worker_no, ["timers.timer"], 500, None)),
         ("next_due", (["timers.timer"],)),
         ("take_over", ()),
     ):

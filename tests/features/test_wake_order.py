@@ -50,8 +50,7 @@ async def test_a_claimed_run_is_awake_for_the_first_reason_that_holds(
     await database.execute(f"update grctl.runs set {', '.join(changes)}")
 
     sql = statements("runs", "grctl")["claim"]
-    suspects_too = True
-    rows = await database.fetch(sql, number, ["features.box"], 10, suspects_too, None)
+    rows = await database.fetch(sql, number, ["features.box"], 10, None)
 
     assert [row["cause"] for row in rows] == ([] if wake is None else [wake.value])
 

@@ -40,8 +40,7 @@ async def start(pool: Pool, *names: str, timeout_ms: int | None = None) -> list[
 
 
 async def claim(pool: Pool, number: int, most: int = 100) -> list[Any]:
-    takes_suspects = True
-    return await pool.fetch("runs", "claim", number, ["t"], most, takes_suspects, None)
+    return await pool.fetch("runs", "claim", number, ["t"], most, None)
 
 
 async def fail(database: Database, run_id: UUID) -> None:
@@ -73,8 +72,8 @@ async def test_the_limit_of_a_claim_is_for_all_types_together(
     await start(pool, *(f"r{number}" for number in range(6)))
     await pool.fetch("types", "register", "u", "start", ["start"], [], [], [])
     await database.execute("update grctl.runs set wf_type = 'u' where wf_id > 'r2'")
-    number, takes_suspects = await worker(pool), True
-    rows = await pool.fetch("runs", "claim", number, ["t", "u"], 2, takes_suspects, None)
+    number = await worker(pool)
+    rows = await pool.fetch("runs", "claim", number, ["t", "u"], 2, None)
     assert len(rows) == 2
 
 
@@ -192,6 +191,52 @@ async def test_a_retry_that_races_with_a_start_of_its_workflow_id_is_refused(
         == "failed"
     )
     assert await database.fetchval("select count(*) from grctl.events") == 0
+
+
+async def test_a_suspect_is_claimed_alone_in_its_turn(database: Database, pool: Pool) -> None:
+    for name, crashes in (("good", 2), ("suspect", 3), ("another", 3), ("late", 0)):
+        [(run, _)] = await start(pool, name)
+        await database.execute("update grctl.runs set crashes = $2 where run_id = $1", run, crashes)
+    number = await worker(pool)
+    names = dict(await database.fetch("select run_id, wf_id from grctl.runs"))
+
+    claims = [await claim(pool, number) for _ in range(4)]
+
+    assert [{names[row["run_id"]] for row in each} for each in claims] == [
+        {"good", "late"},
+        {"suspect"},
+        {"another"},
+        set(),
+    ]
+
+
+# Each run by its crashes, in the order in which the worker claimed them; and what they are then.
+BLAME = {
+    "no suspect: all": ([0, 2, 1], [1, 3, 2]),
+    "a suspect that began last: it alone": ([0, 2, 3], [0, 2, 4]),
+    "of two suspects the one that began last": ([3, 0, 3], [3, 0, 4]),
+    "what came to it is new: both": ([2, 3, 0], [2, 4, 1]),
+    "what came to it has met a crash: that": ([2, 3, 0, 1], [2, 3, 1, 2]),
+}
+
+
+@pytest.mark.parametrize("crashes", BLAME.values(), ids=BLAME)
+async def test_a_crash_counts_against_what_may_have_caused_it(
+    database: Database, pool: Pool, crashes: tuple[list[int], list[int]]
+) -> None:
+    before, after = crashes
+    number = await worker(pool, lease=0.0)
+    runs = []
+    for n, met in enumerate(before):
+        [(run, _)] = await start(pool, f"r{n}")
+        assert [row["run_id"] for row in await claim(pool, number)] == [run]
+        await database.execute("update grctl.runs set crashes = $2 where run_id = $1", run, met)
+        runs.append(run)
+
+    await pool.fetch("leases", "take_over")
+
+    found = dict(await database.fetch("select run_id, crashes from grctl.runs"))
+    assert [found[run] for run in runs] == after
 
 
 async def test_cancel_and_terminate_end_a_run_that_nobody_executes_at_once(

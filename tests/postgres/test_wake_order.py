@@ -37,7 +37,6 @@ from grctl.settings import Settings
 from tests.support import Database
 
 WF_TYPE = "order"
-WITH_SUSPECTS = True
 LATER = "grctl.now() + interval '1 hour'"
 BEFORE = "grctl.now() - interval '1 second'"
 
@@ -130,7 +129,7 @@ async def test_a_claim_wakes_each_run_for_the_first_reason_that_holds(
             due.recorded,
         )
 
-    claimed = await pool.fetch("runs", "claim", worker_no, [WF_TYPE], 1000, WITH_SUSPECTS, None)
+    claimed = await pool.fetch("runs", "claim", worker_no, [WF_TYPE], 1000, None)
 
     assert len(claimed) == len(runs)
     by_run = {row["run_id"]: row for row in claimed}
@@ -163,7 +162,7 @@ async def test_a_claim_leaves_what_is_not_due_owned_or_ended(
                 status,
             )
 
-    assert not await pool.fetch("runs", "claim", worker_no, [WF_TYPE], 1000, WITH_SUSPECTS, None)
+    assert not await pool.fetch("runs", "claim", worker_no, [WF_TYPE], 1000, None)
 
 
 @dataclass
@@ -261,7 +260,7 @@ async def test_a_parked_run_whose_deadline_has_passed_is_claimed_for_that(
     await _hold(database, worker_no, runs)
     await _commit(pool, worker_no, runs)
 
-    claimed = await pool.fetch("runs", "claim", worker_no, [WF_TYPE], 1000, WITH_SUSPECTS, None)
+    claimed = await pool.fetch("runs", "claim", worker_no, [WF_TYPE], 1000, None)
 
     parked = {run.run_id for run in runs if run.expected[2] in ("waiting", "delayed")}
     assert {(row["run_id"], row["cause"]) for row in claimed} == {

@@ -67,8 +67,8 @@ class Shifted:
         number = self.value("leases", "register", f"w-{uuid4()}", "w", [WF_TYPE], 10, lease, 1)
         return int(number)
 
-    def claim(self, worker: int, most: int, *, suspects: bool) -> list[Any]:
-        return self.fetch("runs", "claim", worker, [WF_TYPE], most, suspects, None)
+    def claim(self, worker: int, most: int) -> list[Any]:
+        return self.fetch("runs", "claim", worker, [WF_TYPE], most, None)
 
     def commit(self, worker: int, number: int, batch: Sequence[Commit]) -> list[Any]:
         return self.fetch("journal", "commit", worker, 0, number, *arguments(batch))

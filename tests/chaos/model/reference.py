@@ -129,12 +129,12 @@ class Reference:
             worker.lease = self.now + LEASE
         return not worker.is_over
 
-    def claimable(self, *, suspects: bool) -> tuple[list[Run], list[Run]]:
-        """What is due: the good, and the suspects, of which a claim takes one."""
+    def claimable(self) -> tuple[list[Run], list[Run]]:
+        """What is due: the good, and the suspects, of which a claim takes one, alone."""
         due = [each for each in self.runs.values() if each.due is not None and each.due <= self.now]
         return (
             [each for each in due if each.crashes < SUSPECT_AFTER],
-            [each for each in due if each.crashes >= SUSPECT_AFTER] if suspects else [],
+            [each for each in due if each.crashes >= SUSPECT_AFTER],
         )
 
     def claim(self, number: int, runs: list[Run]) -> None:
@@ -179,8 +179,7 @@ class Reference:
             return
         worker.is_over = True
         held = [each for each in self.runs.values() if each.owner == number]
-        suspects = [each for each in held if each.crashes >= SUSPECT_AFTER]
-        blamed = [max(suspects, key=lambda each: each.claimed)] if suspects else held
+        blamed = _blamed(held)
         for run in held:
             run.owner, run.due = None, self.now
             run.crashes += crashed and run in blamed
@@ -280,3 +279,13 @@ class Reference:
 
 def _hours(ms: int) -> int:
     return ms // 3_600_000
+
+
+def _blamed(held: list[Run]) -> list[Run]:
+    """Against which runs of a worker its crash counts."""
+    suspects = [each for each in held if each.crashes >= SUSPECT_AFTER]
+    if not suspects:
+        return held
+    suspect = max(suspects, key=lambda each: each.claimed)
+    beside = [e for e in held if e.crashes < SUSPECT_AFTER and e.claimed[0] >= suspect.claimed[0]]
+    return beside if any(each.crashes for each in beside) else [suspect, *beside]

@@ -98,10 +98,7 @@ class Hand:
             "leases", "register", f"w-{uuid4()}", "w", [WF_TYPE], 10, 600.0, 1
         )
         hand = cls(pool, worker, number, runs)
-        takes_suspects = True
-        for row in await pool.fetch(
-            "runs", "claim", worker, [WF_TYPE], RUNS // WORKERS, takes_suspects, None
-        ):
+        for row in await pool.fetch("runs", "claim", worker, [WF_TYPE], RUNS // WORKERS, None):
             hand._held[row["run_id"]] = HeldRun(row, hand)  # type: ignore[arg-type]  # in all it asks
         return hand
 
