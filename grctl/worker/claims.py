@@ -8,6 +8,7 @@ a good part of them is free, so that claims are few and large.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from datetime import datetime, timedelta
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -73,6 +74,9 @@ class Claims:
         """Claim until cancelled."""
         await self._worker.journal.until_open()  # what is claimed before it could not be recorded
         while True:
+            if alone := self._worker.suspects.alone_seconds:
+                await self._until_called(alone)
+                continue
             free = self._worker.free_slots
             if free <= 0:
                 self._backlog = True  # what called us is still to be claimed
@@ -84,9 +88,11 @@ class Claims:
 
     async def _look(self, free: int) -> None:
         rows = await self._claim(free)
-        self._backlog = len(rows) >= free or self._worker.free_slots <= 0
+        self._backlog = len(rows) >= free
         if rows:
             await self._prepare(rows)
+        if self._worker.free_slots <= 0:
+            self._backlog = True  # a suspect among them was claimed alone: there may be others
         if not self._backlog and monotonic() >= self._due_at:
             await self._ask_when_due(0.001 if rows else LEFT_BEHIND_SECONDS)
 
@@ -109,8 +115,7 @@ class Claims:
         while True:
             seconds = self._due_at - monotonic()
             if self._backlog:
-                poll = self._worker.database.settings.poll_seconds
-                seconds = self._worker.suspects.alone_seconds or poll
+                seconds = self._worker.database.settings.poll_seconds
             try:
                 async with asyncio.timeout(max(0.0, seconds)):
                     await self._called.wait()
@@ -121,6 +126,12 @@ class Claims:
                     continue
             self._called.clear()
             return
+
+    async def _until_called(self, most_seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(most_seconds):
+                await self._called.wait()
+        self._called.clear()
 
     async def _claim(self, most: int) -> Sequence[Any]:
         database = self._worker.database
