@@ -82,5 +82,6 @@ $(STAMP): pyproject.toml
 		echo "install it (Debian, Ubuntu: apt install python3-venv) or name another Python:"; \
 		echo "make PYTHON=...; if the directory cannot be written, name another: make VENV=..."; \
 		exit 1; }
+	@echo "installing into $(VENV), which takes some minutes"
 	$(PY) -m pip install --quiet --disable-pip-version-check -e '.[$(EXTRAS)]'
 	@touch $@

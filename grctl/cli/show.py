@@ -38,8 +38,8 @@ HISTORY_EPILOG = """Examples:
   grctl history order-7 --follow --json | jq -r .kind
 
 Times count from when the run was scheduled; a task's first line is its call. With --follow a call
-is shown when something has come of it, with the time at which it was made; --json then gives one
-event a line."""
+is shown when something has come of it, with the time at which it was made (of a task that was cut
+off: at which it was noted, a second later); --json then gives one event a line."""
 DESCRIBE_EPILOG = """Example:
 
 \b

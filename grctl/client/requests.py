@@ -135,8 +135,8 @@ async def _unknown_name(client: Client, run: RunInfo, what: str, name: str) -> W
     rows = await client.database.fetch("queries", "names", run.wf_type)
     known = rows[0][f"{what}_names"] if rows else []
     return WorkflowError(
-        f"workflow {run.wf_type!r} handles no {what} {name!r}; registered are "
-        + (", ".join(known) or "none")
+        f"workflow {run.wf_type!r} handles no {what} {name!r}; "
+        + (f"registered are {', '.join(known)}" if known else "it has none")
     )
 
 

@@ -120,7 +120,8 @@ def _event(facts: Facts) -> Reason:
     waits_for_children = any(child.step for child in facts.children)
     if names:
         text = f"the run waits for an event ({_listed(facts.event_names, facts.update_names)})"
-        advice = "send it: `grctl send`, `grctl update`"
+        how = "send" if facts.event_names else "update"
+        advice = f"send it: `grctl {how} {facts.wf_id} {names[0]}`"
     else:
         text = f"the run waits for an event, and {facts.wf_type!r} handles none"
         advice = ""

@@ -97,7 +97,7 @@ async def test_the_command_says_it_to_people_and_to_programs(
     lines = said.out.splitlines()
     assert lines[0] == "s (features.sleeper) is waiting"
     assert lines[1].startswith("  * the run waits for an event (poke); since 2")
-    assert "→ send it: `grctl send`" in said.out
+    assert "→ send it: `grctl send s poke`" in said.out
     assert "in 9 min" in said.out
     reasons = json.loads(told.out)["reasons"]
     assert [each["kind"] for each in reasons] == ["awaits_event", "timer"]
