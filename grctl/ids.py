@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 __all__ = ["first_run_id", "new_run_id"]
@@ -28,6 +28,13 @@ def new_run_id() -> UUID:
     return UUID(int=milliseconds << 80 | 0x7 << 76 | sequence << 64 | 0b10 << 62 | random_bits)
 
 
-def first_run_id(moment: datetime) -> UUID:
-    """The least id that a run made at that moment could have: it bounds a scan of the key."""
-    return UUID(int=max(0, int(moment.timestamp() * 1000)) << 80)
+_MOST_MILLISECONDS = (1 << 48) - 1
+
+
+def first_run_id(moment: datetime, slack: timedelta = timedelta()) -> UUID:
+    """The least id that a run made at that moment could have: it bounds a scan of the key.
+
+    ``slack`` is added to the moment, also where the calendar ends.
+    """
+    milliseconds = int((moment.timestamp() + slack.total_seconds()) * 1000)
+    return UUID(int=min(max(0, milliseconds), _MOST_MILLISECONDS) << 80)

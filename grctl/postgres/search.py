@@ -179,9 +179,9 @@ def _bounds(columns: Any, wanted: RunSearch) -> list[ColumnElement[bool]]:
     if wanted.before is not None:
         bounds.append(columns.run_id < wanted.before)
     if wanted.until is not None:
-        bounds.append(columns.run_id < first_run_id(wanted.until + CLOCK_SLACK))
+        bounds.append(columns.run_id < first_run_id(wanted.until, CLOCK_SLACK))
     if wanted.since is not None:
-        bounds.append(columns.run_id >= first_run_id(wanted.since - CLOCK_SLACK))
+        bounds.append(columns.run_id >= first_run_id(wanted.since, -CLOCK_SLACK))
     return bounds
 
 

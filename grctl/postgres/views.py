@@ -78,7 +78,7 @@ def _runs(schema: str, wanted: RunFilter) -> Select[Any]:
         statuses = [status.value for status in wanted.statuses]
         statement = statement.where(runs.c.status.in_(statuses))
     if wanted.since is not None:
-        first = first_run_id(wanted.since - CLOCK_SLACK)
+        first = first_run_id(wanted.since, -CLOCK_SLACK)
         statement = statement.where(runs.c.created_at >= wanted.since, runs.c.run_id >= first)
     if wanted.id_prefix is not None:
         statement = statement.where(runs.c.wf_id.startswith(wanted.id_prefix, autoescape=True))

@@ -72,7 +72,8 @@ async def test_since_counts_from_the_start_of_a_run(client, runs):
     third = (await client.describe(runs[2])).created_at
     assert ids(await client.list_workflows(since=third)) == runs[:3]
     assert ids(await client.list_workflows(since=datetime.now(UTC) + timedelta(hours=1))) == []
-    assert ids(await client.list_workflows(since=datetime(1900, 1, 1, tzinfo=UTC))) == runs
+    for ever in (datetime(1900, 1, 1, tzinfo=UTC), datetime.min.replace(tzinfo=UTC)):
+        assert ids(await client.list_workflows(since=ever)) == runs
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from grctl.web.serve import beside
 from tests.support import wait_until
 
 axe = pytest.importorskip("axe_playwright_python.base", reason="needs axe-playwright-python")
@@ -20,11 +21,23 @@ async def audited(database) -> list[tuple[str, str]]:
     return [tuple(row) for row in rows]
 
 
-async def waiting(database, wf_id: str) -> None:
-    async def waits():
-        return await status_of(database, wf_id) == "waiting"
+async def waiting(database, wf_id: str, status: str = "waiting") -> None:
+    async def is_so():
+        return await status_of(database, wf_id) == status
 
-    await wait_until(waits, f"{wf_id} waits", timeout=30)
+    await wait_until(is_so, f"{wf_id} is {status}", timeout=30)
+
+
+async def retried(page, database, run_id, wf_id: str) -> None:
+    """By the dialog of its page; it fails again."""
+    await waiting(database, wf_id, "failed")
+    await page.goto(f"/runs/{run_id}")
+    await page.get_by_role("link", name="Retry from the failed step").click()
+    dialog = page.get_by_role("dialog", name="Retry from the failed step")
+    assert await status_of(database, wf_id) == "failed"
+    await dialog.get_by_role("button", name="Retry").click()
+    await page.get_by_text("The run is open again, at the step that failed.").wait_for()
+    await waiting(database, wf_id, "failed")
 
 
 async def test_start_send_and_see_the_end_without_a_reload(page, worker, database):
@@ -100,18 +113,7 @@ async def test_an_update_is_sent_and_answered(page, client, worker, database):
 async def test_a_failed_run_is_retried_from_its_step(page, client, worker, database):
     given = {**GIVEN, "order": "f-1", "address": "nowhere"}
     handle = await client.start_workflow("shop.parcels", "f-1", given)
-
-    async def has_failed():
-        return await status_of(database, "f-1") == "failed"
-
-    await wait_until(has_failed, "f-1 has failed", timeout=30)
-    await page.goto(f"/runs/{handle.run_id}")
-    await page.get_by_role("link", name="Retry from the failed step").click()
-    dialog = page.get_by_role("dialog", name="Retry from the failed step")
-    assert await status_of(database, "f-1") == "failed"
-    await dialog.get_by_role("button", name="Retry").click()
-    await page.get_by_text("The run is open again, at the step that failed.").wait_for()
-    await wait_until(has_failed, "it has failed again", timeout=30)
+    await retried(page, database, handle.run_id, "f-1")
     kinds = [row["kind"] for row in await database.fetch("select kind from grctl.events")]
     assert kinds.count("run.retried") == 1
     assert await audited(database) == [("retry", "done")]
@@ -157,12 +159,14 @@ async def test_pages_are_accessible_and_fit_a_phone(browser, url, client, worker
         base_url=url, color_scheme=look, viewport={"width": 360, "height": 740}
     )
     page = await context.new_page()
+    await retried(page, database, failed.run_id, "o-2")  # two attempts, and something done here
     source = axe.AXE_FILE_PATH.read_text("utf-8")
     # The dark pages differ from the light ones in nothing but colours.
     rules = {"runOnly": ["color-contrast"]} if look == "dark" else {}
     for path in (
         "/", "/runs", f"/runs/{handle.run_id}", f"/runs/{failed.run_id}", "/workers", "/types",
-        "/start", f"/runs/{handle.run_id}/send",
+        "/start", f"/runs/{handle.run_id}/send", f"/runs/{failed.run_id}/retry",
+        f"/runs/{failed.run_id}/events/1", f"/runs/{handle.run_id}/query",
     ):  # fmt: skip
         await page.goto(path)
         assert await page.evaluate("document.documentElement.scrollWidth") <= 360, path
@@ -196,3 +200,25 @@ async def test_the_pages_work_without_scripts(browser, url, client, worker, data
     await page.get_by_text("The run is terminated.").wait_for()
     await context.close()
     assert await status_of(database, "c-1") == "terminated"
+
+
+async def test_nobody_sees_anything_before_they_have_signed_in(browser, settings):
+    guarded = settings.model_copy(update={"dashboard_port": 0, "dashboard_token": "open sesame"})
+    with beside(guarded) as address:
+        context = await browser.new_context(base_url=address)
+        page = await context.new_page()
+        await page.goto("/workers")
+        await page.get_by_label("The dashboard's token").fill("wrong")
+        await page.get_by_role("button", name="Sign in").click()
+        await page.get_by_role("alert").wait_for()
+        await page.evaluate(axe.AXE_FILE_PATH.read_text("utf-8"))
+        found = await page.evaluate("axe.run({resultTypes: ['violations']})")
+        assert [violation["id"] for violation in found["violations"]] == []
+        await page.get_by_label("The dashboard's token").fill("open sesame")
+        await page.get_by_role("button", name="Sign in").click()
+        await page.get_by_role("heading", name="Workers", level=1).wait_for()
+        await page.get_by_role("button", name="Sign out").click()
+        await page.get_by_role("heading", name="Sign in").wait_for()
+        await page.goto("/workers")
+        await page.get_by_role("heading", name="Sign in").wait_for()
+        await context.close()

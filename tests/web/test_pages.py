@@ -170,6 +170,7 @@ async def test_runs_are_found_by_all_filters(visit, client, courier):
 
     for query in (
         "type=shop.courier", "status=waiting", "since=1h", "id=c-1&type=shop.courier",
+        "since=0001-01-01T00:00", "until=9999-12-31T23:59",
         "text=%22order", f"id={courier.run_id}", "status=waiting&status=failed",
     ):  # fmt: skip
         assert await finds(query), query
