@@ -73,6 +73,9 @@ async def _pictures(client: Client, worker: Worker, settings: Any) -> None:
                 ("types", "/types", {}),
             ):
                 await _picture(browser, f"{url}{path}", f"dashboard-{name}.png", look)
+            with_token = settings.model_copy(update={"dashboard_token": "shown to nobody"})
+            with beside(with_token) as guarded:
+                await _picture(browser, f"{guarded}/login", "dashboard-login.png", {})
             await browser.close()
     await worker.stop(shutdown_timeout=0)
     await working
@@ -113,7 +116,7 @@ async def _picture(browser: Browser, url: str, name: str, look: dict[str, Any]) 
     answer = await page.goto(url)
     assert answer is not None
     assert answer.ok, f"{url}: {answer.status}"
-    await page.wait_for_function("document.getElementById('theme').textContent !== 'Theme'")
+    await page.wait_for_function("document.getElementById('theme')?.textContent !== 'Theme'")
     await page.screenshot(path=ASSETS / name)
     await context.close()
 
