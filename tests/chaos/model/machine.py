@@ -353,7 +353,8 @@ class Machine(RuleBasedStateMachine):
         tables = {row["run_id"]: as_stored(row) for row in self.database.look(STATE)}
         assert tables.keys() == self.model.runs.keys()
         for run_id, run in self.model.runs.items():
-            assert differences(tables[run_id], as_expected(run)) == {}
+            found = differences(tables[run_id], as_expected(run))
+            assert not found, f"{found} of {run}, in the {self.model.now}th hour"
 
     def teardown(self) -> None:
         """At the end: the slower looks."""

@@ -229,7 +229,7 @@ MESSAGES = [
         BATCHES,
         "i.run_id = t.run_id and i.no <= t.read;",
         "i.run_id = t.run_id and i.no < t.read;",
-        MODEL,
+        "tests/features/test_retries.py",
     ),
     Mutant(
         "a run parks beside its message",

@@ -72,7 +72,11 @@ def tell(server: Server, settings: Settings, seed: int, runs: int = 8) -> Histor
         with mock.patch.object(worker_module, "LeaseKeeper", SimulatedLease):
             return await Story(server, settings, seed, runs).play(loop)
 
-    return simulate(seed, main)
+    try:
+        return simulate(seed, main)
+    except BaseException as error:
+        error.add_note(f"seed {seed}: `python -m tests.chaos.simulation {seed}` tells it again")
+        raise
 
 
 class Story:
