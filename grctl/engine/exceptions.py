@@ -292,7 +292,8 @@ def _made(cls: type[Exception], args: tuple[Any, ...]) -> Exception:
 def _set(error: Exception, name: str, value: Any) -> None:
     """Set what was read from a slot through its slot, all else past any property of the class."""
     slot = inspect.getattr_static(type(error), name, None)
-    if inspect.ismemberdescriptor(slot) or inspect.isgetsetdescriptor(slot):
+    is_pythons = name.startswith("__")  # __dict__, __class__: an attribute of such a name is odd
+    if inspect.ismemberdescriptor(slot) or (inspect.isgetsetdescriptor(slot) and not is_pythons):
         object.__setattr__(error, name, value)
     else:
         vars(error)[name] = value

@@ -13,7 +13,7 @@ from typing import Any, Self
 from uuid import UUID
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError, field_validator
 from pydantic_core import PydanticCustomError
@@ -378,6 +378,8 @@ values = st.recursive(
     st.lists(values, max_size=4),
     st.dictionaries(st.text(max_size=8).filter(lambda name: name != "args"), values, max_size=4),
 )
+@example([], {"__dict__": None})
+@example([], {"__class__": "x", "__cause__": 1})
 def test_any_args_and_attributes_come_back(args: list[Any], attributes: dict[str, Any]) -> None:
     error = ReadOnlyError(*args)
     vars(error).update(attributes)
