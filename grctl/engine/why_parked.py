@@ -11,7 +11,8 @@ from grctl.models.why import Facts, Reason, ReasonKind
 __all__ = ["SUSPECT_AFTER_CRASHES", "parked"]
 
 SUSPECT_AFTER_CRASHES: Final = 3
-"""The number of the claim: of steps that ran at so many crashes a worker begins one at a time."""
+"""A step that ran at so many crashes may have caused them. The SQL of claim and release_worker
+has the same number."""
 _MOST_NAMED: Final = 8
 
 

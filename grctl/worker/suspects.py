@@ -5,16 +5,12 @@ tells whether it was the one.
 from __future__ import annotations
 
 from time import monotonic
-from typing import Final
 from uuid import UUID
 
+from grctl.engine.why_parked import SUSPECT_AFTER_CRASHES
 from grctl.worker.run import HeldRun
 
 __all__ = ["Suspects"]
-
-SUSPECT_AFTER_CRASHES: Final = 3
-"""A step that ran at so many crashes may have caused them. The SQL of claim and release_worker
-has the same number."""
 
 ALONE_SECONDS = 5.0
 """For how long at most: a good step that lives for long must not hold up the others."""
