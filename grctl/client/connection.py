@@ -44,15 +44,18 @@ class Connection:
         """Connect to ``dsn`` (default: the variable ``GRCTL_DATABASE_URL``).
 
         ``dsn`` is a PostgreSQL URL, ``postgresql+asyncpg://`` too. ``settings`` gives all settings
-        at once, ``overrides`` single ones by their field names. ``tracer_provider`` makes the
-        spans, if ``settings.tracing`` or this is given (default: OpenTelemetry's global one).
-        ConfigurationError if a setting is wrong or the server cannot be reached.
+        at once; ``dsn`` and ``overrides``, by their field names, go before what it says.
+        ``tracer_provider`` makes the spans, if ``settings.tracing`` or this is given (default:
+        OpenTelemetry's global one). ConfigurationError if a setting is wrong or the server cannot
+        be reached.
         """
-        if settings is None:
-            if dsn is not None:
-                overrides["database_url"] = dsn
-            settings = load_settings(**overrides)
-        connection = cls(settings, tracer_provider)
+        if dsn is not None:
+            overrides["database_url"] = dsn
+        loaded = load_settings(**overrides)
+        if settings is not None:
+            given = [name for name, value in overrides.items() if value is not None]
+            loaded = settings.model_copy(update={name: getattr(loaded, name) for name in given})
+        connection = cls(loaded, tracer_provider)
         await connection.database.open()
         return connection
 

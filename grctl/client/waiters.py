@@ -41,6 +41,8 @@ class ResultFuture(asyncio.Future[Any]):
         """Whether it was let go of, rather than settled."""
         self.was_there = False
         """Whether the run is known to have been started."""
+        self.number = 0
+        """The how manieth future of its ``Waiters`` it is."""
         self._decode = decode
 
     def cancel(self, msg: Any | None = None) -> bool:
@@ -131,6 +133,10 @@ class Waiters:
         self._to_check: set[UUID] = set()
         self._held: set[UUID] = set()
         self._ended_while_held: set[UUID] = set()
+        self.asked = 0
+        """How many futures were ever waited for. A run may be retried: an end that was there, or
+        written, when there were so many is not that of a run for which another one waits.
+        """
         self._called = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._listening: Listener | None = None
@@ -153,6 +159,8 @@ class Waiters:
         self._futures.setdefault(future.run_id, set()).add(future)
         future.add_done_callback(self._forget)
         future.was_there = may_have_ended
+        self.asked += 1
+        future.number = self.asked
         if may_have_ended:
             self._to_check.add(future.run_id)
             self._called.set()
@@ -163,10 +171,17 @@ class Waiters:
         """
         self._held.add(run_id)
 
-    def ended(self, run_id: UUID, status: RunStatus, result: str | None, error: str | None) -> None:
-        """A worker of this process has committed a run's end: no need to read it back."""
+    def ended(
+        self, run_id: UUID, status: RunStatus, result: str | None, error: str | None, asked: int
+    ) -> None:
+        """A worker of this process has committed a run's end: no need to read it back. It began
+        to when so many futures had been ``asked`` for; for the others it is looked up.
+        """
         for future in list(self._futures.get(run_id, ())):
-            future.settle(status, result, error)
+            if future.number <= asked:
+                future.settle(status, result, error)
+            else:
+                self._look_at({run_id})
 
     def let_go(self, run_id: UUID) -> None:
         """The worker has done with the run, whether or not it has told of its end."""
@@ -257,6 +272,7 @@ class Waiters:
     async def _read(self, runs: list[UUID]) -> None:
         if not runs:
             return
+        asked = self.asked
         rows = await self._database.patiently(
             "reading results", lambda: self._database.fetch("runs", "outcomes", runs)
         )
@@ -266,6 +282,8 @@ class Waiters:
                 self._follow(row["run_id"], row["successor"], futures)
                 continue
             for future in futures:
+                if future.number > asked:
+                    continue  # it has asked for a look of its own
                 if row["status"] is None:
                     future.note_gone()
                 else:

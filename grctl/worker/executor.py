@@ -368,6 +368,7 @@ class Executor:
         if transition.go in ("end", "stop") and run.parent_step is not None:
             transition.parent_run = run.parent_run_id
         end.body["cause"] = f'"{run.wake}"'
+        asked = self.worker.client.connection.waiters.asked
         commit = run.record(
             end.kind,
             name=call.name,
@@ -394,20 +395,20 @@ class Executor:
         if answer.verdict != "kept":
             self._note_timer(transition)
             if answer.verdict == "gone" and answer.is_certain:
-                self._tell_waiters(transition)
+                self._tell_waiters(transition, asked)
             return False
         run.advance(Wake(answer.why or "step"), transition)
         self.worker.exonerate(run.run_id)
         return True
 
-    def _tell_waiters(self, transition: Transition) -> None:
-        """Whoever waits for the run in this process hears of its end from here; of the end of a
-        chain of continue_as_new, from its last run.
+    def _tell_waiters(self, transition: Transition, asked: int) -> None:
+        """Whoever waited for the run in this process before its end was written hears of it from
+        here; of the end of a chain of continue_as_new, from its last run.
         """
         status = RunStatus(transition.status)
         if transition.go in ("end", "stop") and status is not RunStatus.CONTINUED:
             waiters = self.worker.client.connection.waiters
-            waiters.ended(self.run.run_id, status, transition.result, transition.error)
+            waiters.ended(self.run.run_id, status, transition.result, transition.error, asked)
 
     def _note_timer(self, transition: Transition) -> None:
         """Parked: let the worker know when the run is due by itself."""

@@ -11,11 +11,23 @@ import pytest
 from grctl.client import Client, Connection, WorkflowHandle
 from grctl.models.errors import WorkflowError
 from grctl.settings import Settings
-from grctl.worker import Worker
+from grctl.worker import Context, Worker
+from grctl.workflow import Directive, Workflow
 from tests.features.looking import has_status
 from tests.support import Database, wait_until
 from tests.support.ledger import Ledger
+from tests.support.proxy import proxied
 from tests.workflows import features
+
+
+second_chance = Workflow("waiters.second_chance")
+
+
+@second_chance.start()
+async def take_it(ctx: Context) -> Directive:
+    if not features.book().count("chance"):
+        raise ValueError("no chance")
+    return ctx.next.complete("lucky")
 
 
 async def start_many(client: Client, number: int) -> list[WorkflowHandle]:
@@ -136,6 +148,57 @@ async def test_a_run_that_is_terminated_while_a_worker_here_has_it_is_heard_of(
         await worker.stop()
         await working
         assert not connection.waiters._held
+
+
+async def test_a_look_begun_before_a_retry_says_nothing_to_who_waits_after_it(
+    database: Database, client: Client, settings: Settings, serve: Any, book: Ledger
+) -> None:
+    await serve(second_chance)
+    failed = await client.start_workflow("waiters.second_chance", "a")
+    await has_status(database, "a", "failed")
+    async with (
+        proxied(database.dsn) as proxy,
+        await Connection.connect(proxy.url, settings=settings) as far,
+    ):
+        handle = await Client(far).get_workflow_handle("a")
+        proxy.holds_answer_to = far.database.sql("runs", "outcomes")
+        early = handle.future
+        await asyncio.wait_for(proxy.is_holding.wait(), 10)
+        book.note("chance", "a", "1")
+        await failed.retry()
+        late = (await Client(far).get_workflow_handle("a")).future
+        proxy.lets_go.set()
+
+        with pytest.raises(WorkflowError, match="no chance"):
+            await asyncio.wait_for(early, 10)
+        assert await asyncio.wait_for(late, 10) == "lucky"
+
+
+async def test_a_worker_late_to_hear_of_its_own_commit_says_nothing_to_who_waits_since_a_retry(
+    database: Database, client: Client, settings: Settings, serve: Any, book: Ledger
+) -> None:
+    """The run was retried meanwhile, by a client in another process."""
+    await (await serve(second_chance)).stop()  # the type is registered
+    elsewhere = await client.start_workflow("waiters.second_chance", "a")
+    async with (
+        proxied(database.dsn) as proxy,
+        await Connection.connect(proxy.url, settings=settings) as far,
+    ):
+        early = (await Client(far).get_workflow_handle("a")).future
+        proxy.holds_answer_to = far.database.sql("journal", "commit")
+        worker = Worker([second_chance], far)
+        working = asyncio.create_task(worker.start())
+        await has_status(database, "a", "failed")
+        book.note("chance", "a", "1")
+        await elsewhere.retry()
+        late = (await Client(far).get_workflow_handle("a")).future
+        proxy.lets_go.set()
+
+        with pytest.raises(WorkflowError, match="no chance"):
+            await asyncio.wait_for(early, 10)
+        assert await asyncio.wait_for(late, 10) == "lucky"
+        await worker.stop()
+        await working
 
 
 async def test_a_notification_lost_with_its_connection_is_made_up_for(

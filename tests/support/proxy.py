@@ -28,6 +28,11 @@ class Proxy:
     loses_answer_to: str | None = None
     """The same, for the text of a statement, prepared or not: it is executed, and the answer is
     swallowed (once)."""
+    holds_answer_to: str | None = None
+    """It is executed, and its answer held back from when ``is_holding`` is set until ``lets_go``
+    is (once)."""
+    is_holding: asyncio.Event = field(default_factory=asyncio.Event)
+    lets_go: asyncio.Event = field(default_factory=asyncio.Event)
     refuses: bool = False
     """Close each new connection at once."""
     delay: float = 0.0
@@ -93,6 +98,7 @@ class _Connection:
         self._forth = forth
         self._frontend = Frontend()
         self._swallows_answer = False
+        self._holds_answer = False
         self.is_black_hole = False
         self.is_half_open = False
 
@@ -107,9 +113,13 @@ class _Connection:
             if proxy.cut_after is not None and proxy.cut_after in data:
                 proxy.cut_after = None
                 self._swallows_answer = True
-            if proxy.loses_answer_to in self._frontend.executed(data):
+            executed = self._frontend.executed(data)
+            if proxy.loses_answer_to in executed:
                 proxy.loses_answer_to = None
                 self._swallows_answer = True
+            if proxy.holds_answer_to in executed:
+                proxy.holds_answer_to = None
+                self._holds_answer = True
             self._forth.write(data)
             await self._forth.drain()
         raise _CutError
@@ -121,6 +131,10 @@ class _Connection:
                 continue
             if self._swallows_answer and _is_end_of_answer(data):
                 self._cut()
+            if self._holds_answer and _is_end_of_answer(data):
+                self._holds_answer = False
+                proxy.is_holding.set()
+                await proxy.lets_go.wait()
             if proxy.delay:
                 await asyncio.sleep(proxy.delay)
             if not self._swallows_answer:
