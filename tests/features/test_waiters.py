@@ -19,7 +19,6 @@ from tests.support.ledger import Ledger
 from tests.support.proxy import proxied
 from tests.workflows import features
 
-
 second_chance = Workflow("waiters.second_chance")
 
 

@@ -14,6 +14,7 @@ from grctl.postgres.database import Database
 from grctl.settings import Settings
 from grctl.worker.run import HeldRun
 from tests.chaos.model.reference import LEASE
+from tests.support.ordering import SAME_ORDER
 
 T = TypeVar("T")
 
@@ -34,6 +35,7 @@ class Shifted:
         # One connection: the shift of the clock is its own.
         self._database = Database(settings.model_copy(update={"pool_size": 1}))
         self.run(self._database.open())
+        self.run(self._database.pool.execute(SAME_ORDER))
         self.fetch("types", "register", WF_TYPE, "begin", ["begin"], ["poke"], ["ask"], [])
 
     def close(self) -> None:
@@ -46,6 +48,9 @@ class Shifted:
 
     def shift(self, hours: int) -> None:
         self.run(self._database.pool.execute(f"set grctl_clock.shift = '{hours} hours'"))
+
+    def tidy(self) -> None:
+        self.run(self._database.pool.execute("vacuum analyze grctl.runs"))
 
     def fetch(self, file: str, name: str, *args: Any) -> list[Any]:
         return self.run(self._database.fetch(file, name, *args))

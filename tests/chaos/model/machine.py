@@ -116,6 +116,11 @@ class Machine(RuleBasedStateMachine):
         self.model.now += hours
         self.database.shift(self.model.now)
 
+    @rule()
+    def vacuum(self) -> None:
+        """Rows that come in no order may come in another."""
+        self.database.tidy()
+
     # --- workers ------------------------------------------------------------------------------
 
     @rule()

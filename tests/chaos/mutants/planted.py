@@ -385,6 +385,13 @@ REPLAY = [
         "tests/features/test_queries.py",
     ),
     Mutant(
+        "who waits since a retry is told of the end before it",
+        "grctl/client/waiters.py",
+        "                if future.number > asked:\n",
+        "                if future.number > asked + 1:\n",
+        "tests/features/test_waiters.py",
+    ),
+    Mutant(
         "a dead connection condemns nobody",
         "grctl/postgres/database.py",
         "            await self._pool.expire_connections()\n",

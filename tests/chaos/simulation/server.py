@@ -15,6 +15,7 @@ from typing import Any, Self, TypeVar
 import asyncpg
 
 from tests.chaos.simulation.clock import SimulatedLoop
+from tests.support.ordering import SAME_ORDER
 
 T = TypeVar("T")
 
@@ -23,13 +24,6 @@ CLOCK = """
     language sql stable
     return current_setting('simulation.now')::timestamptz
 """
-ONE_PLAN = """
-    set enable_hashjoin = off;
-    set enable_mergejoin = off;
-    set enable_bitmapscan = off;
-    set plan_cache_mode = force_generic_plan;
-"""
-"""Rows that come in no order still come in the same one, whatever the statistics say."""
 EMPTY = """
     truncate grctl.workflow_types, grctl.workers, grctl.writers, grctl.runs, grctl.events,
         grctl.store, grctl.inbox, grctl.closings, grctl.answers, grctl.queries
@@ -82,7 +76,7 @@ class Server:
     async def _connect(self) -> None:
         self._connection = await asyncpg.connect(self._dsn)
         await self._connection.execute(CLOCK)
-        await self._connection.execute(ONE_PLAN)
+        await self._connection.execute(SAME_ORDER)
         for channel in CHANNELS:
             await self._connection.add_listener(f"grctl.{channel}", self._hear)
 

@@ -17,6 +17,9 @@ from tests.chaos.simulation.story import tell
 from tests.support import Database
 from tests.support.processes import environment
 
+SEED = 30
+"""Many of its runs are due at the same time: it was told otherwise after an autovacuum."""
+
 
 @pytest.fixture
 def server(database: Database) -> Iterator[Server]:
@@ -26,11 +29,12 @@ def server(database: Database) -> Iterator[Server]:
 
 def test_a_seed_tells_one_history(server: Server, settings: Settings, server_url: str) -> None:
     """Also in another process, whose sets have another order."""
-    first = tell(server, settings, 5)
-    second = tell(server, settings, 5)
-    told = asyncio.run(_elsewhere(server_url, "5"))
+    first = tell(server, settings, SEED)
+    second = tell(server, settings, SEED)
+    told = asyncio.run(_elsewhere(server_url, str(SEED)))
 
     assert first.rows
+    assert first.rows == second.rows
     assert first.digest == second.digest
     assert first.digest[:16] in told
 

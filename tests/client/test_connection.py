@@ -1,0 +1,32 @@
+"""Which database and settings a connection goes by."""
+
+from __future__ import annotations
+
+import pytest
+
+from grctl.client import Connection
+from grctl.errors import ConfigurationError
+from grctl.settings import Settings
+from tests.support import Database
+
+NOWHERE = "postgresql://nobody@127.0.0.1:1/nowhere"
+
+
+async def test_a_url_and_single_settings_go_before_all_settings_at_once(
+    database: Database, settings: Settings
+) -> None:
+    elsewhere = settings.model_copy(update={"database_url": NOWHERE, "pool_size": 3})
+
+    async with await Connection.connect(
+        database.dsn, settings=elsewhere, poll_seconds=7, listen_url=None
+    ) as connection:
+        used = connection.database.settings
+        assert await connection.database.pool.fetchval("select 1") == 1
+
+    assert (used.poll_seconds, used.pool_size, used.listen_url) == (7, 3, elsewhere.listen_url)
+    assert elsewhere.database_url == NOWHERE
+
+
+async def test_a_single_setting_beside_all_at_once_is_checked(settings: Settings) -> None:
+    with pytest.raises(ConfigurationError, match="pool_size"):
+        await Connection.connect(settings=settings, pool_size=-1)
