@@ -234,7 +234,7 @@ class Scope:
     ) -> Any:
         """Run a plain function in a thread, with the caller's context variables."""
         context = contextvars.copy_context()
-        call = functools.partial(context.run, fn, *args, **kwargs)
+        call = functools.partial(context.run, _called, fn, args, kwargs)
         return await self.loop.run_in_executor(None, call)
 
     def check_all_asked(self) -> None:
@@ -374,6 +374,17 @@ def settle(commit: Commit) -> None:
     """Wake whoever waits for a record."""
     if not commit.done():
         commit.set_result(commit.answer or COMMITTED)
+
+
+def _called(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """What a plain function gives or raises; a StopIteration as coroutines raise it: no future of
+    asyncio takes one, and before Python 3.12 whoever awaited this would wait for ever.
+    """
+    try:
+        return fn(*args, **kwargs)
+    except StopIteration as error:
+        name = getattr(fn, "__qualname__", repr(fn))
+        raise RuntimeError(f"{name} raised StopIteration") from error
 
 
 def _is_seen(kind: str) -> bool:

@@ -86,6 +86,25 @@ async def test_a_plain_function_runs_in_a_thread(execute: Execute) -> None:
     assert await execute(start) != threading.main_thread().name
 
 
+async def test_a_plain_function_that_raises_stop_iteration_fails_and_does_not_hang(
+    database: Database, execute: Execute
+) -> None:
+    @task
+    def first(numbers: list[int]) -> int:
+        return next(number for number in numbers if number > 5)
+
+    async def start(ctx: Context) -> Directive:
+        try:
+            async with asyncio.timeout(10):
+                await first([1, 2])
+        except RuntimeError as error:
+            return ctx.next.complete(str(error))
+        raise AssertionError
+
+    assert (await execute(start)).endswith("first raised StopIteration")
+    assert await rows(database) == [("task.failed", "first", 1)]
+
+
 async def test_a_task_called_within_a_task_is_part_of_it(
     database: Database, execute: Execute
 ) -> None:
