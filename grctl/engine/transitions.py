@@ -144,7 +144,15 @@ _DIRECTIVES: Mapping[type[Directive], tuple[Cause, str]] = {
 
 
 def after_directive(directive: Directive) -> Transition:
-    """The transition that a directive asks for; results and errors are filled in by the caller."""
+    """The transition that a directive asks for; results and errors are filled in by the caller.
+
+    TypeError for one that is none of ``ctx.next``.
+    """
+    if type(directive) not in _DIRECTIVES:
+        raise TypeError(
+            f"{directive!r:.100} is no directive that ctx.next makes: a subclass of one, or the "
+            "base class, says nothing about what happens next"
+        )
     cause, go = _DIRECTIVES[type(directive)]
     if isinstance(directive, NextStep):
         if directive.delay:

@@ -219,7 +219,7 @@ class Executor:
             scope.check_all_asked()
             if error is None:
                 return self._returned(handler, returned)
-        except (TypeError, ValueError, NonDeterminismError) as wrong:
+        except Exception as wrong:  # noqa: BLE001 - else the run would come again, for ever
             error = wrong
         return self._raised(handler, error)
 

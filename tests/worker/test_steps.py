@@ -15,6 +15,7 @@ from grctl.errors import (
     WorkflowError,
 )
 from grctl.models import ErrorDetails, RetryPolicy
+from grctl.models.directive import Complete, Fail
 from grctl.worker import Context, Worker, task
 from grctl.workflow import Directive, Workflow
 from tests.support import Database, wait_until
@@ -106,6 +107,22 @@ async def returns_nothing(ctx: Context) -> Directive:
     return None  # type: ignore[return-value]  # that is the mistake
 
 
+class Finish(Complete):
+    """A directive of the user's own."""
+
+
+async def returns_a_directive_of_its_own(ctx: Context) -> Directive:
+    return Finish(1)
+
+
+async def returns_the_base_of_directives(ctx: Context) -> Directive:
+    return Directive()
+
+
+async def makes_a_directive_of_the_wrong_thing(ctx: Context) -> Directive:
+    return Fail("no")  # type: ignore[arg-type]  # that is the mistake
+
+
 async def goes_elsewhere(ctx: Context) -> Directive:
     return ctx.next.step(step_elsewhere)
 
@@ -164,6 +181,9 @@ async def raises_with_a_megabyte(ctx: Context) -> Directive:
     ("start", "message"),
     [
         (returns_nothing, r"TypeError: .*'returns_nothing'.* returned None, not a Directive"),
+        (returns_a_directive_of_its_own, r"TypeError: Finish\(result=1\) is no directive that"),
+        (returns_the_base_of_directives, r"TypeError: Directive\(\) is no directive that"),
+        (makes_a_directive_of_the_wrong_thing, r"AttributeError: 'str' object"),
         (goes_elsewhere, r"ValueError: ctx.next.step: step_elsewhere is no step of workflow"),
         (goes_nowhere, r"ValueError: ctx.next.step: .*<lambda> is no step of workflow"),
         (fails_with_text, r"TypeError: ctx.next.fail takes ErrorDetails"),
