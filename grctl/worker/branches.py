@@ -31,6 +31,15 @@ class BranchTask(asyncio.Task[Any]):
     inside: bool
     owed: int
 
+    def begin(self, branch: Branch) -> None:
+        """Begin a step, as a new worker would: a cancellation that the step before was told of and
+        did not take back is none of this one's.
+        """
+        self.branch = branch
+        self.owed = 0
+        while self.cancelling():
+            super().uncancel()
+
     @property
     def cancels_seen(self) -> int:
         """How many cancellations it knows of: asked for, told of, and not taken back."""

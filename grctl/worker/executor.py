@@ -184,8 +184,7 @@ class Executor:
         scope.tracing = self.worker.tracing
         if run.cancel_requested and not scope.has_cancel_received:
             run.record(CANCEL_RECEIVED)
-        self.task.branch = scope.root
-        self.task.owed = 0
+        self.task.begin(scope.root)
         error: BaseException | None = None
         returned: Any = None
         try:

@@ -329,6 +329,33 @@ async def test_a_step_with_a_retry_policy_is_tried_again_and_its_done_tasks_are_
     assert [row["key"] for row in keys] == ["attempt 3"], "failed attempts wrote nothing"
 
 
+async def test_a_cancellation_that_a_step_survived_is_none_of_the_next_steps(
+    client: Client, serve: Any
+) -> None:
+    """As it is not after a crash. From Python 3.13 on a task group that fails would pass it on."""
+    workflow = Workflow("survivor")
+
+    @workflow.start()
+    async def start(ctx: Context) -> Directive:
+        current = asyncio.current_task()
+        assert current is not None
+        current.cancel()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            return ctx.next.step(count)
+        raise AssertionError
+
+    @workflow.step()
+    async def count(ctx: Context) -> Directive:
+        current = asyncio.current_task()
+        assert current is not None
+        return ctx.next.complete(current.cancelling())
+
+    await serve(workflow)
+    assert await client.run_workflow("survivor", "a") == 0
+
+
 async def test_a_stop_of_start_itself_leaves_nothing_hanging(
     database: Database, client: Client, settings: Any
 ) -> None:
