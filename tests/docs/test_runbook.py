@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,18 +24,23 @@ def calls_of(path: Path) -> Iterator[ast.Call]:
 
 
 def log_lines() -> set[str]:
-    """The first argument of each call of a logger that is named ``log``."""
+    """The first argument of each call that is a logger's by the name of its method."""
     return {
         call.args[0].value
         for path in (REPOSITORY / "grctl").rglob("*.py")
         for call in calls_of(path)
         if isinstance(call.func, ast.Attribute)
         and call.func.attr in LEVELS
-        and isinstance(call.func.value, ast.Name)
-        and call.func.value.id == "log"
         and call.args
         and isinstance(call.args[0], ast.Constant)
     }
+
+
+def lines_of_the_runbook() -> set[str]:
+    """What stands in the first column of its tables, and in its last paragraph."""
+    tables, _, all_is_well = (DOCS / "runbook.md").read_text(encoding="utf-8").rpartition("\n## ")
+    columns = re.findall(r"^\|([^|]*)\|", tables, re.MULTILINE)
+    return set(re.findall(r"`([^`]+)`", " ".join([*columns, all_is_well])))
 
 
 def findings() -> set[str]:
@@ -56,6 +62,10 @@ def findings() -> set[str]:
 @pytest.mark.parametrize("line", sorted(log_lines()))
 def test_a_log_line_is_in_the_runbook(line: str) -> None:
     assert f"`{line}`" in (DOCS / "runbook.md").read_text(encoding="utf-8")
+
+
+def test_a_line_of_the_runbook_is_in_the_code() -> None:
+    assert lines_of_the_runbook() - log_lines() == set()
 
 
 def test_reasons_and_findings_are_in_operations() -> None:
