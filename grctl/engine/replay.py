@@ -7,6 +7,7 @@ completion order (``wait(FIRST_COMPLETED)``, ``as_completed``) sees the same ord
 
 from __future__ import annotations
 
+import json
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from dataclasses import dataclass, field
 from grctl.engine.identity import split_key
 from grctl.engine.rows import Row
 from grctl.errors import NonDeterminismError
+from grctl.models.run import RunStatus
 
 __all__ = ["CANCEL_ASKED", "CANCEL_RECEIVED", "ROLES", "Recorded", "Replay"]
 
@@ -233,6 +235,8 @@ def _is_kept(recorded: Recorded) -> bool:
     outcome = recorded.outcome
     if outcome is None or recorded.awaits_cancel:
         return False
+    if outcome.kind == "child.ended":  # a wait that timed out, or a child to be retried by then
+        return bool(json.loads(outcome.body or "{}").get("status") == RunStatus.COMPLETED)
     return outcome.kind not in ("task.failed", "task.cancelled") and not outcome.kind.endswith(
         ".refused"
     )

@@ -269,6 +269,23 @@ def test_a_refused_start_or_a_cancelled_sleep_of_an_earlier_attempt_is_done_agai
     assert replay.ask("2", "sleep", None, "5") is None
 
 
+@pytest.mark.parametrize(
+    ("body", "is_kept"),
+    [
+        ('{"status":"completed","result":1}', True),
+        ('{"status":"failed","error":{}}', False),
+        ('{"status":"cancelled"}', False),
+        ('{"timeout":0.5}', False),
+    ],
+)
+def test_a_child_of_an_earlier_attempt_is_waited_for_anew_unless_it_completed(
+    body: str, is_kept: bool
+):
+    replay = replay_of(row("child.ended", "2", input="{}", body=body), step_attempt=2)
+
+    assert (replay.ask("2", "await_child", None, "{}") is not None) is is_kept
+
+
 def test_a_task_that_succeeded_at_its_second_attempt_is_kept_for_the_steps_second_attempt():
     replay = replay_of(
         row("task.attempt_failed", "1", name="pay", input="{}", attempt=1),

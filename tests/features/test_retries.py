@@ -154,6 +154,71 @@ async def test_a_failed_run_is_retried_from_its_failed_step_with_its_tasks_kept(
         await handle.retry()
 
 
+patient = Workflow("retries.patient")
+helper = Workflow("retries.helper")
+
+
+@patient.start()
+async def hand_over(ctx: Context) -> Directive:
+    return ctx.next.step(wait_for_help)
+
+
+@patient.step(
+    retry_policy=RetryPolicy(60, 1, backoff_multiplier=1.0, non_retryable_errors=["StepFailed"])
+)
+async def wait_for_help(ctx: Context) -> Directive:
+    ledger().note("asked", ctx.run.wf_id, str(ctx.run.attempt))
+    return ctx.next.complete(await ctx.run_child("retries.helper", "helper", timeout=1))
+
+
+@helper.start()
+async def help_at_last(ctx: Context) -> Directive:
+    return ctx.next.step(fail_or_help) if ledger().is_open("failing") else ctx.next.wait()
+
+
+@helper.step()
+async def fail_or_help(ctx: Context) -> Directive:
+    if not ledger().is_open("help"):
+        raise ValueError("no help yet")
+    return ctx.next.complete("helped")
+
+
+@helper.event()
+async def try_now(ctx: Context) -> Directive:
+    return await fail_or_help(ctx)
+
+
+async def test_a_wait_for_a_child_that_timed_out_is_waited_out_anew_by_the_next_attempt(
+    client: Client, serve: Any, book: Ledger
+) -> None:
+    await serve(patient, helper)
+    handle = await client.start_workflow("retries.patient", "a")
+    await wait_until(lambda: book.count("asked") >= 2, "its first attempt has timed out")
+    book.open_gate("help")
+
+    await (await client.get_workflow_handle("helper")).send("try_now")
+
+    assert await handle.result(timeout=20) == "helped"
+
+
+async def test_a_run_that_failed_by_its_child_is_retried_after_its_child_was(
+    client: Client, serve: Any, book: Ledger
+) -> None:
+    book.open_gate("failing")
+    await serve(patient, helper)
+    handle = await client.start_workflow("retries.patient", "a")
+    with pytest.raises(StepFailed, match="no help yet"):
+        await handle.result(timeout=20)
+    book.open_gate("help")
+    child = await client.get_workflow_handle("helper")
+    await child.retry()
+    await child.result(timeout=20)
+
+    await handle.retry()
+
+    assert await handle.result(timeout=20) == "helped"
+
+
 async def test_a_failed_run_is_not_retried_beside_another_of_its_workflow_id(
     database: Database, client: Client, serve: Any
 ) -> None:
