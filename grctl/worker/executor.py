@@ -205,6 +205,7 @@ class Executor:
         else:
             end = self._ended(scope, handler, returned, error)
         scope.close()
+        self._store.close()
         run.scope = None
         if self.interrupted not in _DROPPED:
             self.interrupted = None
@@ -384,9 +385,9 @@ class Executor:
                 raise
             return await self._finish(call, self._failed(error, Cause.STEP_FAILED))
         if end.kind == "step.completed":
-            self._store.landed()
+            self._store = self._store.landed()
         else:
-            self._store.drop_writes()
+            self._store = self._store.dropped()
         if self.worker.tracing is not None and self.span is not None:
             self.worker.tracing.end_step(self.span, run, end.kind)
             if transition.go in ("end", "stop") and answer.verdict not in ("kept", "lost"):
@@ -425,7 +426,6 @@ class Executor:
 
     async def _drop(self) -> None:
         """The step was stopped unrecorded: give the run back, if it is still ours."""
-        self._store.drop_writes()
         if self.interrupted is Interrupt.STOP:
             await self.worker.holdings.give_back(self.run)
         log.info("step dropped", **self.ids, why=str(self.interrupted))

@@ -19,21 +19,31 @@ LONGEST_KEY = 255
 
 
 class Store:
-    """``ctx.store``. Own writes are seen at once; they land with the step's end, or not at all."""
+    """``ctx.store``. Own writes are seen at once; they land with the step's end, or not at all.
 
-    def __init__(self, codec: Codec, load: Callable[[], Awaitable[dict[str, str]]]) -> None:
+    Each step has its own; ``saved`` is what the table has, where a step before it has read that.
+    """
+
+    def __init__(
+        self,
+        codec: Codec,
+        load: Callable[[], Awaitable[dict[str, str]]],
+        saved: dict[str, str] | None = None,
+    ) -> None:
         self._codec = codec
         self._load = load
-        self._saved: dict[str, str] | None = None
+        self._saved = saved
         self._writes: dict[str, str | None] = {}
+        self._is_over = False
 
     def put(self, key: str, value: Any) -> None:
         """Set ``key``, a string of 1 to 255 characters.
 
         The value is written as JSON here and now: SerializationError if it cannot be, and a later
         change of the object changes nothing. PayloadTooLargeError over ``max_payload_bytes``.
+        RuntimeError once the step has ended.
         """
-        _check(key)
+        self._check(key)
         self._writes[key] = self._codec.encode(value, what=f"store value {key!r}")
 
     @overload
@@ -57,8 +67,8 @@ class Store:
         return self._codec.decode(text) if type is _MISSING else self._codec.decode(text, type)
 
     def delete(self, key: str) -> None:
-        """Remove ``key``; no error if there is none."""
-        _check(key)
+        """Remove ``key``; no error if there is none. RuntimeError once the step has ended."""
+        self._check(key)
         self._writes[key] = None
 
     async def load(self) -> None:
@@ -73,15 +83,26 @@ class Store:
         """What this step wrote, for its end."""
         return [StoreWrite(key, value) for key, value in self._writes.items()]
 
-    def landed(self) -> None:
-        """The step's end is committed: its writes are the store now."""
-        if self._saved is not None:
-            self._saved = self._merged(self._saved)
-        self._writes = {}
+    def close(self) -> None:
+        """The step has ended: what it left behind can write no more."""
+        self._is_over = True
 
-    def drop_writes(self) -> None:
+    def landed(self) -> Store:
+        """The step's end is committed: the next step's, of which its writes are a part."""
+        saved = None if self._saved is None else self._merged(self._saved)
+        return Store(self._codec, self._load, saved)
+
+    def dropped(self) -> Store:
         """The step did not end with a directive: nothing of it is written."""
-        self._writes = {}
+        return Store(self._codec, self._load, self._saved)
+
+    def _check(self, key: object) -> None:
+        _check(key)
+        if self._is_over:
+            raise RuntimeError(
+                f"the step has ended: an asyncio task that it left behind changes {key!r} in "
+                "ctx.store. Await such tasks before the step returns"
+            )
 
     async def _texts(self) -> dict[str, str]:
         # Nobody but the run's owner writes here, so what was read once stays true.

@@ -225,6 +225,36 @@ async def test_the_store_sees_its_own_writes_and_lands_with_the_step(
     assert [tuple(row) for row in rows] == [("b", "two")]
 
 
+async def test_what_a_step_left_behind_writes_no_more_to_the_store(
+    database: Database, client: Client, serve: Any
+) -> None:
+    workflow, left = Workflow("late"), []
+
+    @workflow.start()
+    async def start(ctx: Context) -> Directive:
+        async def leave() -> None:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                ctx.store.put("late", 1)
+
+        ctx.store.put("in time", await ctx.store.keys())
+        left.append(asyncio.create_task(leave()))
+        await asyncio.sleep(0)  # it has begun, and is cancelled when the step has returned
+        return ctx.next.step(then)
+
+    @workflow.step()
+    async def then(ctx: Context) -> Directive:
+        return ctx.next.complete(await ctx.store.keys())
+
+    await serve(workflow)
+    assert await client.run_workflow("late", "a") == ["in time"]
+    assert await database.fetchval("select string_agg(key, ',') from grctl.store") == "in time"
+    refusal = left[0].exception()
+    assert isinstance(refusal, RuntimeError)
+    assert "'late' in ctx.store" in str(refusal)
+
+
 @pytest.mark.parametrize(
     ("value", "message"),
     [
