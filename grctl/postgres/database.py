@@ -38,6 +38,8 @@ PASSING_ERRORS = (
     asyncpg.LockNotAvailableError,
     asyncpg.InvalidCachedStatementError,
     asyncpg.ReadOnlySQLTransactionError,  # a fail-over: this node is a standby now
+    asyncpg.InvalidAuthorizationSpecificationError,  # a new connection was not let in
+    asyncpg.InvalidCatalogNameError,  # nor was this one: the database is being restored
     OSError,
     TimeoutError,
 )
