@@ -27,8 +27,10 @@ from grctl.engine.history import expand
 from grctl.engine.transitions import milliseconds
 from grctl.errors import WorkflowNotFoundError
 from grctl.ids import new_run_id
+from grctl.models.directive import check_timeout
 from grctl.models.history import HistoryEvent
 from grctl.models.run import RunInfo, RunStatus
+from grctl.models.text import is_text
 from grctl.postgres.history import read_history
 
 __all__ = ["Client", "WorkflowStart"]
@@ -73,7 +75,7 @@ class Client:
 
         WorkflowAlreadyRunningError if the id has an open run; WorkflowTypeNotRegisteredError if no
         worker has ever registered the type (none need be up now); SerializationError for an input
-        that cannot be recorded.
+        that cannot be recorded; ValueError or TypeError for a type, id or timeout that cannot be.
         """
         start = self._start(type, id, input, timeout)
         await self.connection.starts.start(start)
@@ -131,7 +133,9 @@ class Client:
         """Start many runs by one statement.
 
         Each start is a ``WorkflowStart`` or a dict of its fields. In the list returned, in the
-        same order, stands a handle for each, or the error for which it was refused.
+        same order, stands a handle for each, or the error for which it was refused. What could
+        not even be sent (an id of 300 characters, an input that is no JSON) is raised, and none is
+        started.
         """
         wanted = [s if isinstance(s, WorkflowStart) else WorkflowStart(**s) for s in starts]
         made = [self._start(s.type, s.id, s.input, s.timeout) for s in wanted]
@@ -215,10 +219,15 @@ class Client:
                 f"a workflow id must be a string of 1 to {LONGEST_ID} characters, "
                 f"not {len(wf_id) if isinstance(wf_id, str) else wf_id!r}"
             )
-        if "\0" in wf_id or not (wf_id.isascii() or _is_text(wf_id)):
+        if not is_text(wf_id):
             raise ValueError(f"a workflow id must have no NUL and no lone surrogate: {wf_id!r:.80}")
-        if timeout is not None and timeout <= timedelta(0):
-            raise ValueError(f"a run's timeout must be positive, not {timeout}")
+        # Others' starts go by the same statement: what it cannot take must not come so far.
+        if not is_text(wf_type):
+            raise ValueError(
+                "a workflow type must be a string without NUL and lone surrogates, "
+                f"not {wf_type!r:.80}"
+            )
+        check_timeout("a run's timeout", timeout)
         text = None if value is None else self.codec.encode(value, what="workflow input")
         timeout_ms = None if timeout is None else milliseconds(timeout)
         return Start(new_run_id(), wf_id, wf_type, text, timeout_ms)
@@ -249,10 +258,6 @@ class Client:
             result=None if row["result"] is None else decode(row["result"]),
             error=error,
         )
-
-
-def _is_text(wf_id: str) -> bool:
-    return not any("\ud800" <= c <= "\udfff" for c in wf_id)
 
 
 def _not_found(wf_id: str, run_id: UUID | None) -> WorkflowNotFoundError:

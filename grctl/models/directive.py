@@ -23,6 +23,7 @@ __all__ = [
     "NextStep",
     "RetryPolicy",
     "Wait",
+    "check_timeout",
 ]
 
 MAX_DELAY = timedelta(days=36_525)
@@ -134,6 +135,16 @@ class RetryPolicy:
         }
         for name, value in values.items():
             object.__setattr__(self, name, value)
+
+
+def check_timeout(what: str, value: object) -> None:
+    """TypeError for what is no timedelta (None is none at all), ValueError for what cannot be."""
+    if value is None:
+        return
+    if not isinstance(value, timedelta):
+        raise TypeError(f"{what} must be a timedelta or None, not {type(value).__name__} {value!r}")
+    if not timedelta(0) < value <= MAX_DELAY:
+        raise ValueError(f"{what} must be positive and at most {MAX_DELAY.days} days, not {value}")
 
 
 def _check_delay(name: str, value: timedelta | None) -> None:

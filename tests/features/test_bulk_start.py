@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -94,3 +94,34 @@ async def test_of_many_starts_of_one_id_at_once_exactly_one_wins(
     assert sum(isinstance(each, WorkflowHandle) for each in outcomes) == 1
     assert sum(isinstance(each, WorkflowAlreadyRunningError) for each in outcomes) == 49
     assert await count(database, "runs") == 1
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error", "said"),
+    [
+        ({"type": "a\0b"}, ValueError, r"a workflow type must .* not 'a\\x00b'"),
+        ({"type": "\ud800"}, ValueError, r"a workflow type must .* not '\\ud800'"),
+        ({"type": 7}, ValueError, "a workflow type must .* not 7"),
+        ({"timeout": 60}, TypeError, "a run's timeout must be a timedelta or None, not int 60"),
+        ({"timeout": timedelta.max}, ValueError, "a run's timeout must .* at most 36525 days"),
+        ({"timeout": timedelta(days=200_000_000)}, ValueError, "a run's timeout must .* at most"),
+    ],
+)
+async def test_a_start_that_cannot_be_sent_takes_no_other_along(
+    client: Client, serve: Any, wrong: dict[str, Any], error: type[Exception], said: str
+) -> None:
+    await serve()
+    starts = [
+        client.start_workflow(
+            **{"type": "features.child", "id": f"c{n}", "input": {"value": n}, **each}
+        )
+        for n, each in enumerate([{}, wrong, {}])
+    ]
+
+    first, refused, last = await asyncio.gather(*starts, return_exceptions=True)
+
+    assert isinstance(first, WorkflowHandle)
+    assert isinstance(last, WorkflowHandle)
+    assert [await each.result(timeout=30) for each in (first, last)] == [0, 2]
+    with pytest.raises(error, match=said):
+        raise cast("Exception", refused)
