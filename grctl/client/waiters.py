@@ -17,7 +17,7 @@ from grctl.client.background import background
 from grctl.client.outcomes import outcome_error, read_error
 from grctl.errors import WorkflowNotFoundError
 from grctl.models.run import RunStatus
-from grctl.postgres.database import Database
+from grctl.postgres.database import Backoff, Database
 from grctl.postgres.listener import Listener
 
 __all__ = ["RawOutcome", "ResultFuture", "Waiters"]
@@ -70,12 +70,12 @@ class ResultFuture(asyncio.Future[Any]):
         """The run has ended so."""
         if self.done():
             return
-        details, step_name = read_error(error)
-        outcome = outcome_error(status, details, step_name)
-        if isinstance(outcome, asyncio.CancelledError):
-            super().cancel(str(outcome))
-            return
         try:
+            details, step_name = read_error(error)
+            outcome = outcome_error(status, details, step_name)
+            if isinstance(outcome, asyncio.CancelledError):
+                super().cancel(str(outcome))
+                return
             if outcome is not None:
                 raise outcome
             self.set_result(self._decode(result))
@@ -221,7 +221,7 @@ class Waiters:
             self._database, {"done": self._notified, "answer": self._answered}, self._check_all
         )
         self._tasks = [
-            background(self._listening.run(), "grctl waiters listen"),
+            background(_listen(self._listening), "grctl waiters listen"),
             background(self._settle(), "grctl waiters settle"),
         ]
 
@@ -258,6 +258,7 @@ class Waiters:
     async def _settle(self) -> None:
         """Read outcomes when called, and of all awaited runs every ``poll_seconds``."""
         poll = max(1.0, self._database.settings.poll_seconds)
+        backoff = Backoff("reading results")
         while True:
             try:
                 async with asyncio.timeout(poll):
@@ -267,7 +268,12 @@ class Waiters:
             self._called.clear()
             while self._to_check:
                 some = [self._to_check.pop() for _ in range(min(MOST_AT_ONCE, len(self._to_check)))]
-                await self._read([run_id for run_id in some if run_id in self._futures])
+                try:
+                    await self._read([run_id for run_id in some if run_id in self._futures])
+                    backoff.reset()
+                except Exception as error:  # noqa: BLE001 - nobody else would settle the others
+                    self._to_check.update(some)
+                    await backoff.pause(error)
 
     async def _read(self, runs: list[UUID]) -> None:
         if not runs:
@@ -296,3 +302,13 @@ class Waiters:
             future.run_id = successor
         self._futures.setdefault(successor, set()).update(futures)
         self._to_check.add(successor)
+
+
+async def _listen(listener: Listener) -> None:
+    """Listen, whatever comes between (a password that is not valid yet): a poll alone is slow."""
+    backoff = Backoff("listening for results")
+    while True:
+        try:
+            await listener.run()
+        except Exception as error:  # noqa: BLE001 - it is logged, and tried again
+            await backoff.pause(error)

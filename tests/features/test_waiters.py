@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import secrets
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 
@@ -269,3 +271,55 @@ async def test_a_result_that_does_not_fit_its_return_type_says_so(
     with pytest.raises(ValueError):
         await handle.result(timeout=10)
     assert await handle.result(timeout=10, return_type=float) == 3.0
+
+
+async def test_whoever_waits_outlives_a_refusal_of_the_database(
+    database: Database, client: Client, serve: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    worker = await serve()
+    await worker.stop()
+    handle = await client.start_workflow("features.box", "a")
+    future = handle.future
+    await client.connection.waiters.ready()
+    await database.execute("alter table grctl.runs rename to gone")  # as without the right to read
+    await wait_until(
+        lambda: any("reading results" in r.getMessage() for r in caplog.records),
+        "the read was refused",
+        timeout=30,
+    )
+    await database.execute("alter table grctl.gone rename to runs")
+    await handle.terminate()
+
+    with pytest.raises(asyncio.CancelledError, match="terminated"):
+        await asyncio.wait_for(future, 30)
+
+
+async def test_results_are_listened_for_again_when_the_server_refused_it(
+    database: Database, settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    role, secret = f"listener_{secrets.token_hex(4)}", secrets.token_hex(8)
+    parts = urlsplit(database.dsn)
+    place = parts.netloc.rpartition("@")[2]
+    url = urlunsplit(parts._replace(netloc=f"{role}:{secret}@{place}"))
+    refused = settings.model_copy(update={"listen_url": url})
+    async with await Connection.connect(settings=refused) as connection:
+        waiting = asyncio.create_task(connection.waiters.ready())
+        await wait_until(
+            lambda: any("listening for results" in r.getMessage() for r in caplog.records),
+            "the refusal is told",
+            timeout=30,
+        )
+        await database.execute(f"create role {role} login password '{secret}'")
+        try:
+            await wait_until(lambda: listeners_of(database, role), "it listens", timeout=30)
+        finally:
+            await waiting
+            await connection.close()
+            await database.execute(f"drop role {role}")
+
+
+async def listeners_of(database: Database, role: str) -> int:
+    found: int = await database.fetchval(
+        "select count(*) from pg_stat_activity where usename = $1 and query ilike 'listen%'", role
+    )
+    return found
