@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from datetime import timedelta
 from time import monotonic
+from types import NoneType
 from typing import Any, ParamSpec, Protocol, TypeVar, overload
 
 from grctl.engine.codec import is_plain
@@ -24,6 +25,7 @@ from grctl.engine.retry import next_delay_ms
 from grctl.models.directive import RetryPolicy
 from grctl.worker.branches import current_branch, running, tell_owed_cancel
 from grctl.worker.scope import CANCEL_ASKED, Scope, is_recorded, recorded_as, wait_for
+from grctl.workflow.signature import Scope as NamesOf
 
 __all__ = ["task"]
 
@@ -63,23 +65,19 @@ class TaskSpec:
     def returns(self) -> Any:
         """The return annotation, resolved at first use; Any where there is none."""
         if self._returns is None:
-            hints = inspect.get_annotations(self.fn, eval_str=False)
-            if isinstance(hints.get("return", None), str):
-                hints = _resolved(self.fn)
-            self._returns = (hints.get("return", Any),)
+            self._returns = (self._resolved(inspect.get_annotations(self.fn).get("return", Any)),)
         return self._returns[0]
 
-
-def _resolved(fn: Callable[..., Any]) -> dict[str, Any]:
-    """Annotations that are strings, evaluated with the function's closure at hand."""
-    names = inspect.getclosurevars(fn).nonlocals
-    try:
-        return inspect.get_annotations(fn, locals=dict(names), eval_str=True)
-    except NameError as error:
-        raise TypeError(
-            f"task {fn.__qualname__!r}: its annotations name {error.name!r}, which cannot be "
-            "resolved where the task is defined. Import it at run time, or annotate otherwise"
-        ) from error
+    def _resolved(self, declared: Any) -> Any:
+        """The return annotation, its texts evaluated; those of parameters may name anything."""
+        try:
+            meant = NamesOf(self.fn, None).evaluate(declared)
+        except Exception as error:
+            raise TypeError(
+                f"task {self.name!r}: its return annotation {declared!r} cannot be resolved where "
+                f"it is defined: {error}. Import what it names at run time, or annotate otherwise"
+            ) from error
+        return None if meant is NoneType else meant
 
 
 @overload

@@ -7,7 +7,7 @@ import dataclasses
 import enum
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
-from typing import Any, NamedTuple, TypedDict
+from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 from uuid import UUID
 
 import pydantic
@@ -18,6 +18,9 @@ from grctl.errors import StepFailed, StoreKeyNotFoundError
 from grctl.worker import Context, Worker, task
 from grctl.workflow import Directive, Workflow
 from tests.support import Database, wait_until
+
+if TYPE_CHECKING:
+    from fractions import Fraction
 
 
 class Colour(enum.Enum):
@@ -154,6 +157,42 @@ async def through_a_run(client: Client, serve: Any, place: str) -> list[Any]:
         if place == "result":
             found[-1] = result
     return found
+
+
+@task
+async def two_points() -> list["Point"]:  # noqa: UP037 - that is what is tested
+    return [Point(1, MOMENT), Point(2, MOMENT)]
+
+
+@task
+async def half(of: Fraction) -> float:
+    return float(of / 2)
+
+
+@task
+async def third(of: float) -> Fraction:
+    return of / 3  # type: ignore[return-value]  # it is never called with success
+
+
+async def test_of_a_tasks_annotations_the_return_is_resolved_to_its_last_name(
+    client: Client, serve: Any
+) -> None:
+    """And no other: what its parameters are annotated with may be known to type checkers only."""
+    workflow = Workflow("annotated")
+
+    @workflow.start()
+    async def start(ctx: Context) -> Directive:
+        x = [point.x for point in await two_points()]
+        try:
+            await third(1.0)
+        except TypeError as error:
+            return ctx.next.complete([x, await half(3), str(error)])
+        raise AssertionError
+
+    await serve(workflow)
+    points, halved, refusal = await client.run_workflow("annotated", "a")
+    assert (points, halved) == ([1, 2], 1.5)
+    assert refusal.startswith("task 'third': its return annotation 'Fraction' cannot be resolved")
 
 
 async def test_changing_a_result_changes_no_record(client: Client, serve: Any, lose: Any) -> None:
