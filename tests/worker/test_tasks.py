@@ -260,7 +260,7 @@ async def test_replay_calls_nothing_again_and_gives_each_its_outcome(
     async def start(ctx: Context) -> Directive:
         found = await asyncio.gather(*(work(n) for n in range(4)), return_exceptions=True)
         moment = (await ctx.now(), await ctx.random(), await ctx.uuid4())
-        seen.append(([repr(each) for each in found], moment, ctx.logger is not None))
+        seen.append(([repr(each) for each in found], repr(moment), ctx.logger is not None))
         await gate.wait()
         return ctx.next.complete([each for each in found if isinstance(each, int)])
 
