@@ -14,7 +14,7 @@ from grctl.worker.child import child_outcome
 from grctl.worker.run import HeldRun
 from grctl.worker.scope import recorded_as
 from grctl.workflow.arguments import bind
-from grctl.workflow.handler import Handler
+from grctl.workflow.handler import Handler, HandlerKind
 from grctl.workflow.workflow import Workflow
 
 __all__ = ["StepCall", "call_for"]
@@ -101,17 +101,13 @@ def _message(workflow: Workflow, run: HeldRun) -> StepCall:
     message = run.message
     assert message is not None
     if message.kind == "child":
-        handler = workflow.steps.get(message.name)
-        if handler is None:
-            return _unknown(run, "step", message.name, message.no)
-        return StepCall(
-            message.name,
-            message.no,
-            handler,
-            payload=message.payload,
-            input=message.payload,
-            is_child=True,
-        )
+        call = _step(workflow, run, message.name)
+        call.read = message.no
+        if call.handler is not None:
+            call.payload = message.payload
+            if call.handler.kind is HandlerKind.STEP:  # the start handler takes the run's input
+                call.input, call.is_child = message.payload, True
+        return call
     named = workflow.updates if message.kind == "update" else workflow.events
     handler = named.get(message.name)
     if handler is None:
@@ -127,7 +123,7 @@ def _message(workflow: Workflow, run: HeldRun) -> StepCall:
     )
 
 
-def _unknown(run: HeldRun, what: str, name: str, read: int | None = None) -> StepCall:
+def _unknown(run: HeldRun, what: str, name: str) -> StepCall:
     return _failed(
         run,
         name,
@@ -137,7 +133,6 @@ def _unknown(run: HeldRun, what: str, name: str, read: int | None = None) -> Ste
             message=f"workflow {run.wf_type!r} has no {what} {name!r} in this worker's code: was "
             "it renamed or removed while runs were open?",
         ),
-        read=read,
     )
 
 
@@ -148,14 +143,13 @@ def _failed(
     details: ErrorDetails,
     *,
     row_kind: str = "step.failed",
-    read: int | None = None,
 ) -> StepCall:
     error = details_to_json(details, Codec())
     ending = stopped(cause)
     ending.error = recorded_as(step=_quoted(name), error=error)
     return StepCall(
         name,
-        run.read if read is None else read,
+        run.read,
         ending=ending,
         row_kind=row_kind,
         body={"error": error},

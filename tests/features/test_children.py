@@ -136,6 +136,28 @@ async def test_a_child_that_ends_before_its_parent_waits_is_not_missed(
     assert await handle.result(timeout=10) == {"p/0": ["completed", True, 7, None]}
 
 
+again = Workflow("children.again")
+
+
+@again.start()
+async def once_more(ctx: Context, value: int) -> Directive:
+    if await ctx.store.get("begun", default=None):
+        return ctx.next.complete(value)
+    ctx.store.put("begun", "yes")
+    await ctx.start_child(
+        "features.child", f"{ctx.run.wf_id}/c", {"value": value}, on_completed_step=once_more
+    )
+    return ctx.next.wait()
+
+
+async def test_the_step_for_a_childs_end_may_be_the_start_handler(
+    client: Client, serve: Any
+) -> None:
+    await serve(again, features.child)
+
+    assert await client.run_workflow("children.again", "p", {"value": 7}) == 7
+
+
 async def test_a_thousand_children_of_one_parent(client: Client, serve: Any) -> None:
     await serve()
     handle = await client.start_workflow(
