@@ -31,7 +31,7 @@ from grctl.engine.exception_values import (
 from grctl.errors import SerializationError, TaskError
 from grctl.models.error_details import ErrorDetails
 
-__all__ = ["capture", "details_from_json", "details_to_json", "restore"]
+__all__ = ["capture", "comes_back", "details_from_json", "details_to_json", "restore"]
 
 _CUT: Final = "\n... (cut) ...\n"
 _LOCALS: Final = "<locals>"
@@ -70,6 +70,18 @@ def restore(details: ErrorDetails) -> Exception:
     except Exception:  # noqa: BLE001 - a user's class can refuse to be made in any way
         made = None
     return TaskError(details.type, details.message, details) if made is None else made
+
+
+def comes_back(error: BaseException, restored: BaseException) -> bool:
+    """Whether ``restored``, made of what was recorded of ``error``, has all that it has."""
+    try:
+        return (
+            type(restored) is type(error)
+            and _args(restored) == _args(error)
+            and dict(_attributes(restored)).keys() == dict(_attributes(error)).keys()
+        )
+    except Exception:  # noqa: BLE001 - whatever a user's value does when it is compared
+        return False
 
 
 def details_to_json(details: ErrorDetails, codec: Codec) -> str:

@@ -18,7 +18,13 @@ from types import NoneType
 from typing import Any, ParamSpec, Protocol, TypeVar, overload
 
 from grctl.engine.codec import is_plain
-from grctl.engine.exceptions import capture, details_from_json, details_to_json, restore
+from grctl.engine.exceptions import (
+    capture,
+    comes_back,
+    details_from_json,
+    details_to_json,
+    restore,
+)
 from grctl.engine.identity import Branch
 from grctl.engine.replay import Recorded
 from grctl.engine.retry import next_delay_ms
@@ -345,12 +351,12 @@ class _Call:
         await self._pause(delay_ms / 1000, began)
 
     async def _failed(self, error: Exception, began: float) -> Exception:
-        """What to raise: the error, or what a replay will raise where that is of another class."""
+        """What to raise: the error, or what a replay will raise where that is not the same."""
         details = capture(error)
         body = details_to_json(details, self.scope.codec)
         await self.commit("task.failed", body, began)
         told = restore(details)
-        if type(told) is type(error):
+        if comes_back(error, told):
             return error
         told.__cause__ = error
         return told

@@ -201,6 +201,46 @@ async def test_an_error_whose_class_cannot_be_found_is_a_task_error_on_both_path
         assert (each.type, each.message) == ("GoneError", "a class of no module")
 
 
+class RefusedError(Exception):
+    """As those of HTTP clients are: with an answer that cannot be recorded."""
+
+    def __init__(self, status: int, answer: object) -> None:
+        super().__init__(f"status {status}")
+        self.status = status
+        self.answer = answer
+
+
+async def test_an_error_has_the_same_attributes_on_both_paths(
+    client: Client, serve: Any, lose: Any
+) -> None:
+    gate, seen = asyncio.Event(), []
+
+    @task
+    async def ask() -> None:
+        raise RefusedError(404, answer=object())
+
+    workflow = Workflow("refused")
+
+    @workflow.start()
+    async def start(ctx: Context) -> Directive:
+        try:
+            await ask()
+        except RefusedError as error:
+            seen.append((str(error), error.args, vars(error)))
+        await gate.wait()
+        return ctx.next.complete()
+
+    worker = await serve(workflow)
+    handle = await client.start_workflow("refused", "a")
+    await wait_until(lambda: len(seen) == 1, "the error was raised")
+    await lose(worker)
+    await wait_until(lambda: len(seen) == 2, "the error was raised again")
+    gate.set()
+    await handle.result(timeout=10)
+
+    assert seen == [("status 404", ("status 404",), {"status": 404})] * 2
+
+
 async def test_a_compensation_undoes_what_was_done(database: Database, execute: Execute) -> None:
     done: list[str] = []
 
