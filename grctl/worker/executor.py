@@ -79,6 +79,7 @@ class Executor:
         self.run = run
         self.workflow = workflow
         self.task: BranchTask
+        self._call: StepCall
         self.interrupted: Interrupt | None = None
         self.step_time_left: float | None = None
         self.run_ends_at: float | None = (
@@ -159,6 +160,7 @@ class Executor:
             # A replay takes code that waits for its store for code that rests.
             await self._store.load()
         call = call_for(self.workflow, run)
+        self._call = call
         run.step_name = call.name
         self.began = monotonic()
         if run.crashes >= self.worker.settings.max_step_crashes:
@@ -237,8 +239,7 @@ class Executor:
         self.run.scope = None
         if end is None:
             return None
-        call = StepCall(self.run.step_name, self.run.read)
-        return asyncio.ensure_future(self._finish(call, end))
+        return asyncio.ensure_future(self._finish(self._call, end))
 
     def _context(self, scope: Scope) -> Context:
         run = self.run
