@@ -8,6 +8,7 @@ acted on here, at the place where the step's coroutine has come to its end.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from dataclasses import dataclass
 from enum import StrEnum
 from time import monotonic
@@ -432,7 +433,9 @@ class Executor:
         log.info("step dropped", **self.ids, why=str(self.interrupted))
 
     async def _load_store(self) -> dict[str, str]:
-        return await self.worker.holdings.load_store(self.run.run_id)
+        scope = self.run.scope
+        with contextlib.nullcontext() if scope is None else scope.reading():
+            return await self.worker.holdings.load_store(self.run.run_id)
 
 
 def _text(codec: Any, value: Any) -> str | None:

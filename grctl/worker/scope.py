@@ -12,10 +12,11 @@ step of a single asyncio task needs no such care: there is nobody whose order co
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import functools
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Protocol
 from weakref import WeakSet
 
@@ -135,6 +136,7 @@ class Scope:
         self._in_batch = False
         self._depth = 0
         self._turns_left = 0
+        self._reading = 0
         self._stall: asyncio.TimerHandle | None = None
         if self._replaying:
             self._watch_stall(-1)
@@ -229,6 +231,17 @@ class Scope:
         if seconds > 0:
             await pause(seconds, self.cancel_requested)
 
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[None]:
+        """The code waits for its store. That is no rest: a replay, which has read it, goes on."""
+        self._reading += 1
+        try:
+            yield
+        finally:
+            self._reading -= 1
+            if self._replaying or self._depth:
+                self._stir()
+
     async def in_thread(
         self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
@@ -273,7 +286,7 @@ class Scope:
 
     def _pump(self) -> None:
         """The code rests: hand out the next group, if it waits for all of it."""
-        if self.is_closed:
+        if self.is_closed or self._reading:
             return
         if self._replaying:
             assert self._replay is not None
