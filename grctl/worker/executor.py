@@ -197,6 +197,8 @@ class Executor:
             error = raised
         self.task.branch = None
         self.step_time_left = None
+        if scope.fatal is not None:
+            raise scope.fatal
         if self.is_abandoned:
             return None
         if self.interrupted is not None:

@@ -123,6 +123,8 @@ class Scope:
         self.sleepers = 0
         self.bodies = 0
         self.cancel_requested = asyncio.Event()
+        self.fatal: BaseException | None = None
+        """What a task raised that ends the worker: its step can neither go on nor end."""
         self.tracing: Tracing | None = None
         self.active: dict[str, ActiveCall] = {}
         """Task bodies that run, by key; the watch notes the starts of those that take long."""
@@ -170,7 +172,11 @@ class Scope:
         return [task for task in self._spawned or () if not task.done()]
 
     def check_open(self) -> None:
-        """RuntimeError once the step has ended: nothing more can be recorded for it."""
+        """RuntimeError once the step has ended: nothing more can be recorded for it. And what ends
+        the worker, whatever the code made of it.
+        """
+        if self.fatal is not None:
+            raise self.fatal
         if self.is_closed:
             raise RuntimeError(
                 f"step {self.run.step_name!r} has ended: an asyncio task that it left behind "

@@ -41,6 +41,8 @@ R = TypeVar("R")
 Call = Coroutine[object, None, R]
 
 ONCE = RetryPolicy()
+_OF_THE_STEP = (Exception, asyncio.CancelledError, GeneratorExit)
+"""What may come out of a body; anything else (SystemExit) ends the worker."""
 
 
 @dataclass(slots=True, eq=False)
@@ -267,8 +269,10 @@ class _Call:
         if task is not None:
             task.inside = True
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         scope, task = self.scope, self.task
+        if error is not None and not isinstance(error, _OF_THE_STEP):
+            scope.fatal = error
         if task is not None:
             task.inside = False
         scope.bodies -= 1
