@@ -8,6 +8,7 @@ from typing import Any, TypeVar, overload
 from grctl.engine.codec import Codec
 from grctl.engine.rows import StoreWrite
 from grctl.errors import SerializationError, StoreKeyNotFoundError
+from grctl.worker.branches import running
 
 __all__ = ["Store", "StoreKeyNotFoundError"]
 
@@ -41,7 +42,7 @@ class Store:
 
         The value is written as JSON here and now: SerializationError if it cannot be, and a later
         change of the object changes nothing. PayloadTooLargeError over ``max_payload_bytes``.
-        RuntimeError once the step has ended.
+        RuntimeError in the body of a task, and once the step has ended.
         """
         self._check(key)
         self._writes[key] = self._codec.encode(value, what=f"store value {key!r}")
@@ -67,7 +68,7 @@ class Store:
         return self._codec.decode(text) if type is _MISSING else self._codec.decode(text, type)
 
     def delete(self, key: str) -> None:
-        """Remove ``key``; no error if there is none. RuntimeError once the step has ended."""
+        """Remove ``key``; no error if there is none. RuntimeError as of ``put``."""
         self._check(key)
         self._writes[key] = None
 
@@ -102,6 +103,12 @@ class Store:
             raise RuntimeError(
                 f"the step has ended: an asyncio task that it left behind changes {key!r} in "
                 "ctx.store. Await such tasks before the step returns"
+            )
+        task = running()
+        if task is not None and task.inside:
+            raise RuntimeError(
+                f"ctx.store is written by a step's own code, but a @task changes {key!r}: a replay "
+                "does not call the task, and the write would be lost. Return the value from it"
             )
 
     async def _texts(self) -> dict[str, str]:

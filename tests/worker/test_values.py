@@ -264,6 +264,35 @@ async def test_the_store_sees_its_own_writes_and_lands_with_the_step(
     assert [tuple(row) for row in rows] == [("b", "two")]
 
 
+async def test_a_task_writes_nothing_to_the_store(database: Database, client: Client, serve: Any):
+    """A replay would not call it: the write would be lost."""
+    workflow = Workflow("writing")
+
+    @workflow.start()
+    async def start(ctx: Context) -> Directive:
+        @task
+        async def write(how: str) -> None:
+            if how == "put":
+                ctx.store.put("k", 1)
+            else:
+                ctx.store.delete("k")
+
+        refusals = []
+        for how in ("put", "delete"):
+            try:
+                await write(how)
+            except RuntimeError as error:
+                refusals.append(str(error))
+        ctx.store.put("refusals", refusals)
+        return ctx.next.complete(refusals)
+
+    await serve(workflow)
+    refusals = await client.run_workflow("writing", "a")
+    assert len(refusals) == 2
+    assert all("but a @task changes 'k'" in each for each in refusals)
+    assert await database.fetchval("select string_agg(key, ',') from grctl.store") == "refusals"
+
+
 async def test_what_a_step_left_behind_writes_no_more_to_the_store(
     database: Database, client: Client, serve: Any
 ) -> None:
