@@ -431,7 +431,10 @@ class Executor:
     async def _drop(self) -> None:
         """The step was stopped unrecorded: give the run back, if it is still ours."""
         if self.interrupted is Interrupt.STOP:
-            await self.worker.holdings.give_back(self.run)
+            # First what is on its way: whoever has the run next begins behind its last row.
+            await self.worker.journal.flush()
+            if not self.worker.journal.is_fenced:
+                await self.worker.holdings.give_back(self.run)
         log.info("step dropped", **self.ids, why=str(self.interrupted))
 
     async def _load_store(self) -> dict[str, str]:
