@@ -15,7 +15,7 @@ from asyncpg import Record
 
 from grctl.client.background import background
 from grctl.errors import WorkflowAlreadyRunningError, WorkflowTypeNotRegisteredError
-from grctl.postgres.database import Database
+from grctl.postgres.database import Database, is_passing
 
 if TYPE_CHECKING:
     from grctl.telemetry.tracing import Tracing
@@ -148,15 +148,26 @@ class Starts:
             while self._waiting:
                 batch = self._waiting[:MOST_AT_ONCE]
                 del self._waiting[:MOST_AT_ONCE]
-                try:
-                    answers = await self._start_here([start for start, _ in batch])
-                except Exception as error:  # noqa: BLE001 - it is the callers' error
-                    for _, answered in batch:
-                        if not answered.done():
-                            answered.set_exception(error)
-                else:
-                    for (_, answered), answer in zip(batch, answers, strict=True):
-                        if not answered.done():
-                            answered.set_result(answer)
+                await self._answer(batch)
         finally:
             self._sender = None
+
+    async def _answer(self, batch: list[tuple[Start, asyncio.Future[str | None]]]) -> None:
+        """Send starts and tell their callers; in halves if the database refuses them, so that one
+        that cannot be stored is its caller's error alone.
+        """
+        try:
+            answers = await self._start_here([start for start, _ in batch])
+        except Exception as error:  # noqa: BLE001 - it is the callers' error
+            if len(batch) > 1 and not is_passing(error):
+                middle = len(batch) // 2
+                await self._answer(batch[:middle])
+                await self._answer(batch[middle:])
+                return
+            for _, answered in batch:
+                if not answered.done():
+                    answered.set_exception(error)
+        else:
+            for (_, answered), answer in zip(batch, answers, strict=True):
+                if not answered.done():
+                    answered.set_result(answer)

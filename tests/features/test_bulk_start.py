@@ -6,6 +6,7 @@ import asyncio
 from datetime import timedelta
 from typing import Any, cast
 
+import asyncpg
 import pytest
 
 from grctl.client import Client, WorkflowStart
@@ -125,3 +126,31 @@ async def test_a_start_that_cannot_be_sent_takes_no_other_along(
     assert [await each.result(timeout=30) for each in (first, last)] == [0, 2]
     with pytest.raises(error, match=said):
         raise cast("Exception", refused)
+
+
+async def test_a_start_that_cannot_be_stored_is_no_error_of_those_beside_it(
+    database: Database, client: Client, serve: Any
+) -> None:
+    """They gather while one statement is on its way, and go by the next one together."""
+    await serve()
+    past_the_calendar = 2**54
+    outcomes = await asyncio.gather(
+        *(
+            client.connection.starts.start(
+                Start(
+                    new_run_id(),
+                    f"w{n}",
+                    "features.child",
+                    None,
+                    past_the_calendar if n == 5 else None,
+                )
+            )
+            for n in range(8)
+        ),
+        return_exceptions=True,
+    )
+
+    assert isinstance(outcomes.pop(5), asyncpg.DataError)
+    assert outcomes == [None] * 7
+    started = await database.fetch("select wf_id from grctl.runs order by wf_id")
+    assert [row["wf_id"] for row in started] == [f"w{n}" for n in range(8) if n != 5]
