@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 
 from grctl.client.outcomes import RemoteTraceback
 from grctl.engine.exceptions import details_from_json, restore
-from grctl.errors import WorkflowError
+from grctl.errors import WorkflowError, WorkflowNotFoundError
 
 if TYPE_CHECKING:
     from grctl.client.client import Client
@@ -78,7 +78,13 @@ async def update(
         await deliver(client, run, "update", name, text, message_id)
         async with asyncio.timeout(timeout) as limit:
             while True:
-                row = (await database.fetch("inbox", "answer", run.id, message_id))[0]
+                rows = await database.fetch("inbox", "answer", run.id, message_id)
+                if not rows:
+                    raise WorkflowNotFoundError(
+                        f"run {run.id} is no longer there: it was deleted, and with it the answer "
+                        f"to update {name!r}, if it had one"
+                    )
+                row = rows[0]
                 if row["answered"]:
                     return _answer(client, row["answer"], row["error"], return_type)
                 if row["ended"]:

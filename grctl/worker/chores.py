@@ -10,6 +10,7 @@ from uuid import UUID
 
 from grctl.engine.codec import Codec
 from grctl.engine.exceptions import capture, details_to_json
+from grctl.errors import WorkflowNotFoundError
 from grctl.models.run import RunStatus
 from grctl.worker.activity import activity_of
 from grctl.worker.context import RunView
@@ -108,7 +109,10 @@ class Chores:
         return codec.encode(value, what=f"answer of {handler.label}")
 
     async def _context(self, run_id: UUID, codec: Codec) -> QueryContext:
-        run = (await self._worker.database.fetch("runs", "describe", run_id))[0]
+        found = await self._worker.database.fetch("runs", "describe", run_id)
+        if not found:
+            raise WorkflowNotFoundError(f"run {run_id} is no longer there: it was deleted")
+        run = found[0]
         view = RunView(
             id=run_id,
             wf_id=run["wf_id"],

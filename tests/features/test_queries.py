@@ -9,7 +9,7 @@ import pytest
 
 from grctl.client import Client
 from grctl.errors import TaskError
-from grctl.models.errors import WorkflowError
+from grctl.models.errors import WorkflowError, WorkflowNotFoundError
 from tests.features.looking import count, has_status
 from tests.support import Database, wait_until
 from tests.support.ledger import Ledger
@@ -149,3 +149,16 @@ async def test_any_worker_of_the_type_answers_not_only_the_one_that_has_the_run(
 
     assert await handle.query("got", timeout=10) == []
     holder.cont()
+
+
+async def test_a_query_of_a_run_that_was_deleted_says_so(
+    database: Database, client: Client, serve: Any
+) -> None:
+    await serve()
+    handle = await client.start_workflow("features.box", "a")
+    await handle.send("finish")
+    await handle.result(timeout=30)
+    await database.execute("delete from grctl.runs")
+
+    with pytest.raises(WorkflowNotFoundError, match="it was deleted"):
+        await handle.query("got")

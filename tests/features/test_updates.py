@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from grctl.client import Client
-from grctl.models.errors import WorkflowError
+from grctl.models.errors import WorkflowError, WorkflowNotFoundError
 from tests.features.looking import count, has_status
 from tests.support import Database, wait_until
 from tests.support.ledger import Ledger
@@ -122,3 +122,18 @@ async def test_after_a_crash_in_its_handler_an_update_is_answered_once(
 
     assert await update == 5
     assert book.count("added") == 1
+
+
+async def test_an_update_whose_run_is_deleted_meanwhile_is_told_so(
+    database: Database, client: Client, serve: Any
+) -> None:
+    worker = await serve()
+    handle = await client.start_workflow("features.box", "a")
+    await has_status(database, "a", "waiting")
+    await worker.stop()
+    update = asyncio.create_task(handle.update("add", 1, timeout=60))
+    await wait_until(lambda: count(database, "inbox"), "the update is there", timeout=30)
+    await database.execute("delete from grctl.runs")
+
+    with pytest.raises(WorkflowNotFoundError, match="it was deleted"):
+        await update
