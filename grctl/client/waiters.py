@@ -60,10 +60,23 @@ class ResultFuture(asyncio.Future[Any]):
 
     def note_gone(self) -> None:
         """There is no such run: it was deleted, unless it is just being started."""
-        if self.was_there and not self.done():
-            self.set_exception(
+        if self.was_there:
+            self._fail(
                 WorkflowNotFoundError(f"run {self.run_id} is no longer there: it was deleted")
             )
+
+    def note_closed(self) -> None:
+        """Its outcome cannot be heard any more; that is not to be taken for a cancelled run."""
+        self._fail(
+            RuntimeError(
+                f"the connection was closed before run {self.run_id} had ended: it goes on, and "
+                "another connection can wait for it"
+            )
+        )
+
+    def _fail(self, error: Exception) -> None:
+        if not self.done():
+            self.set_exception(error)
             self.exception()  # it may be that nobody looks: no warning then
 
     def settle(self, status: RunStatus, result: str | None, error: str | None) -> None:
@@ -80,8 +93,7 @@ class ResultFuture(asyncio.Future[Any]):
                 raise outcome
             self.set_result(self._decode(result))
         except Exception as raised:  # noqa: BLE001 - whoever awaits gets it
-            self.set_exception(raised)
-            self.exception()  # it may be that nobody looks: no warning then
+            self._fail(raised)
 
 
 class RawOutcome(ResultFuture):
@@ -202,7 +214,7 @@ class Waiters:
         self._answers.pop(message_id, None)
 
     async def close(self) -> None:
-        """Let go of everything."""
+        """End everything; whoever still waits is told so."""
         self._is_closed = True
         tasks, self._tasks = self._tasks, []
         for task in tasks:
@@ -210,7 +222,7 @@ class Waiters:
         await asyncio.gather(*tasks, return_exceptions=True)
         for futures in list(self._futures.values()):
             for future in list(futures):
-                future.discard()
+                future.note_closed()
 
     def _start(self) -> None:
         if self._tasks:

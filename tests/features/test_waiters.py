@@ -248,6 +248,28 @@ async def test_a_future_that_is_let_go_of_leaves_nothing_behind(
     assert not [r for r in caplog.records if r.name == "asyncio"]
 
 
+async def test_a_connection_that_is_closed_is_not_taken_for_a_cancelled_run(
+    client: Client, serve: Any, settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    await serve()
+    await client.start_workflow("features.box", "a")
+    connection = await Connection.connect(settings=settings)
+    handle = await Client(connection).get_workflow_handle("a")
+    future = handle.future  # nobody awaits it
+    waiting = asyncio.create_task(handle.result())
+    both = connection.waiters._futures[handle.run_id]
+    await wait_until(lambda those=both: len(those) == 2, "both wait")
+    await connection.close()
+
+    with pytest.raises(RuntimeError, match=r"closed before run .* had ended: it goes on"):
+        await waiting
+    assert future.done()
+    del future, handle, waiting, both
+    gc.collect()
+    assert not [r for r in caplog.records if r.name == "asyncio"]
+    assert (await client.describe("a")).status.is_open
+
+
 async def test_a_failure_that_nobody_awaits_leaves_no_warning(
     database: Database, client: Client, serve: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
