@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -31,6 +32,8 @@ class Connection:
         is_traced = settings.tracing or tracer_provider is not None
         self.tracing = _tracing(tracer_provider) if is_traced else None
         self.starts = Starts(self.database, self.tracing)
+        self.on_close: set[Callable[[], None]] = set()
+        """What is to be told before it is closed: the journals of workers."""
 
     @classmethod
     async def connect(
@@ -60,7 +63,13 @@ class Connection:
         return connection
 
     async def close(self) -> None:
-        """Let go of waiters and close every connection. Twice is once."""
+        """Close every connection. Twice is once.
+
+        Whoever waits for a result over it gets a RuntimeError, and the run goes on. A worker is
+        stopped first: one that is not drops its steps unrecorded, and ends with a RuntimeError.
+        """
+        for tell in list(self.on_close):
+            tell()
         await self.waiters.close()
         await self.database.close()
 

@@ -172,6 +172,8 @@ class Worker:
             self.database, self._worker_no, self.worker_id, self.journal_fence, self.metrics
         )
         claims = self._claims = Claims(self, self._worker_no)
+        on_close = self.client.connection.on_close
+        on_close.add(self.journal.fence)
         starts = self.client.connection.starts
         own_starts = self._own_starts = OwnStarts(self, self._worker_no, claims)
         signals = Signals(self)
@@ -212,6 +214,7 @@ class Worker:
                 starts.taker = None
             # Whatever ended the term: what still runs must not wait for a journal that is gone.
             self.journal.fence()
+            on_close.discard(self.journal.fence)
             for part in background:
                 part.cancel()
             await asyncio.gather(*background, return_exceptions=True)
