@@ -176,11 +176,11 @@ async def _serve(
         await working
 
     stack.push_async_callback(stop)
-    ready = asyncio.create_task(worker.wait_until_ready())
-    await asyncio.wait({working, ready}, return_when=asyncio.FIRST_COMPLETED)
-    if not ready.done():
-        ready.cancel()
+    try:
+        await worker.wait_until_ready()
+    except RuntimeError:
         await working  # raises what kept it from starting
+        raise
 
 
 async def _execute(url: str, sql: str) -> None:

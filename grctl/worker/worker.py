@@ -106,7 +106,9 @@ class Worker:
         self._chores: Chores
         self._crashed: asyncio.Future[Any]
         self._worker_no = 0
-        self._ready = asyncio.Event()
+        self._ready_or_ended = asyncio.Event()
+        self._was_ready = False
+        self._ended_by: BaseException | None = None
         self._stopping = asyncio.Event()
         self._fenced = asyncio.Event()
         self._stopped = asyncio.Event()
@@ -137,14 +139,24 @@ class Worker:
             await self._register_types()
             while not self._stopping.is_set():
                 await self._term()
+        except BaseException as error:
+            self._ended_by = error
+            raise
         finally:
             self._stopped.set()
+            self._ready_or_ended.set()
 
     run = start
 
     async def wait_until_ready(self) -> None:
-        """Until the worker is registered, listens, and can write."""
-        await self._ready.wait()
+        """Until the worker is registered, listens, and can write.
+
+        RuntimeError if it ended before it was; its cause is what ``start()`` raised.
+        """
+        await self._ready_or_ended.wait()
+        if not self._was_ready:
+            why = "it was stopped" if self._ended_by is None else repr(self._ended_by)
+            raise RuntimeError(f"the worker ended before it was ready: {why}") from self._ended_by
 
     async def stop(self, shutdown_timeout: float | None = None) -> None:
         """Claim no more, let running steps end, and return when all is done.
@@ -193,7 +205,8 @@ class Worker:
         ]
         try:
             await self._until_open(signals)
-            self._ready.set()
+            self._was_ready = True
+            self._ready_or_ended.set()
             starts.taker = own_starts
             log.info(
                 "worker ready",
@@ -337,7 +350,7 @@ class Worker:
     def vitals(self) -> Vitals:
         """How it is just now. May be asked by another thread."""
         lease = self._lease
-        is_registered = lease is not None and self._ready.is_set() and not self._fenced.is_set()
+        is_registered = lease is not None and self._was_ready and not self._fenced.is_set()
         return Vitals(
             worker_id=self.worker_id,
             worker_name=self.worker_name,

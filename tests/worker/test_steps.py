@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from grctl.client import Client
+from grctl.client import Client, Connection
 from grctl.errors import (
+    DatabaseNotMigratedError,
     StepFailed,
     WorkflowError,
 )
@@ -360,8 +361,6 @@ async def test_a_stop_of_start_itself_leaves_nothing_hanging(
     database: Database, client: Client, settings: Any
 ) -> None:
     """As when asyncio.run ends with a worker that nobody stopped."""
-    from grctl.client import Connection
-
     workflow, begun = Workflow("held"), asyncio.Event()
 
     @workflow.start()
@@ -381,6 +380,28 @@ async def test_a_stop_of_start_itself_leaves_nothing_hanging(
         assert running.cancelled()
         await wait_until(lambda: not worker.executors, "its steps have ended")
     assert await kinds(database) == []
+
+
+async def test_whoever_waits_for_a_worker_that_cannot_start_is_told_why(
+    empty_database: Database, settings: Any
+) -> None:
+    unmigrated = settings.model_copy(update={"database_url": empty_database.dsn})
+    workflow = Workflow("early")
+
+    @workflow.start()
+    async def start(ctx: Context) -> Directive:
+        return ctx.next.complete()
+
+    async with await Connection.connect(settings=unmigrated) as connection:
+        worker = Worker([workflow], connection)
+        running = asyncio.create_task(worker.start())
+        with pytest.raises(
+            RuntimeError, match=r"ended before it was ready.*grctl db upgrade"
+        ) as told:
+            await asyncio.wait_for(worker.wait_until_ready(), 30)
+        with pytest.raises(DatabaseNotMigratedError):
+            await running
+        assert isinstance(told.value.__cause__, DatabaseNotMigratedError)
 
 
 async def test_a_step_that_the_code_no_longer_has_fails_its_run_and_says_so(
