@@ -28,7 +28,8 @@ from grctl.engine.exceptions import (
 from grctl.engine.identity import Branch
 from grctl.engine.replay import Recorded
 from grctl.engine.retry import next_delay_ms
-from grctl.models.directive import RetryPolicy
+from grctl.models.directive import RetryPolicy, check_timeout
+from grctl.models.text import is_text
 from grctl.worker.branches import current_branch, running, tell_owed_cancel
 from grctl.worker.scope import CANCEL_ASKED, Scope, is_recorded, recorded_as, wait_for
 from grctl.workflow.signature import Scope as NamesOf
@@ -67,7 +68,10 @@ class TaskSpec:
                 return bound
             if not bound.keys() & kwargs.keys():
                 return bound | kwargs
-        return dict(self.signature.bind(*args, **kwargs).arguments)
+        try:
+            return dict(self.signature.bind(*args, **kwargs).arguments)
+        except TypeError as error:
+            raise TypeError(f"task {self.name!r}: {error}") from None
 
     @property
     def returns(self) -> Any:
@@ -116,12 +120,20 @@ def task(
 
     An ``async def`` runs in the step's event loop, a plain ``def`` in a thread; both are awaited.
     The result comes back converted to the return annotation, the first time as in a replay.
-    TypeError for what is no function, ValueError for a timeout that is not positive.
+    TypeError for what is no function, or an argument of another type; ValueError for a timeout that
+    is not positive, or a name that cannot be recorded.
     """
     if fn is not None:
         return _decorate(fn, ONCE, None, None)
-    if timeout is not None and timeout <= timedelta(0):
-        raise ValueError(f"a task's timeout must be positive, not {timeout}")
+    check_timeout("a task's timeout", timeout)
+    if retry_policy is not None and not isinstance(retry_policy, RetryPolicy):
+        raise TypeError(
+            f"a task's retry_policy must be a RetryPolicy or None, not {retry_policy!r:.80}"
+        )
+    if name is not None and not is_text(name):
+        raise ValueError(
+            f"a task's name must be a string without NUL and lone surrogates, not {name!r:.80}"
+        )
     seconds = None if timeout is None else timeout.total_seconds()
     return functools.partial(_decorate, policy=retry_policy or ONCE, timeout=seconds, name=name)
 

@@ -61,6 +61,33 @@ async def test_a_task_called_outside_a_step_is_just_the_function() -> None:
     assert whose_thread.__name__ == "whose_thread"
 
 
+@pytest.mark.parametrize(
+    ("wrong", "error", "said"),
+    [
+        ({"timeout": 5}, TypeError, "a task's timeout must be a timedelta or None, not int 5"),
+        ({"timeout": timedelta(0)}, ValueError, "a task's timeout must be positive"),
+        ({"retry_policy": {"max_attempts": 3}}, TypeError, "must be a RetryPolicy or None, not {"),
+        ({"retry_policy": RetryPolicy}, TypeError, "must be a RetryPolicy or None, not <class"),
+        ({"name": "a\0b"}, ValueError, "name must be a string without NUL"),
+        ({"name": 5}, ValueError, "name must be a string .* not 5"),
+    ],
+)
+def test_what_is_wrong_with_a_task_is_said_at_its_decoration(
+    wrong: dict[str, Any], error: type[Exception], said: str
+) -> None:
+    with pytest.raises(error, match=said):
+        task(**wrong)(add)
+
+
+async def test_arguments_that_do_not_fit_are_told_with_the_tasks_name(execute: Execute) -> None:
+    async def start(ctx: Context) -> Directive:
+        with pytest.raises(TypeError, match="task 'add': too many positional arguments"):
+            await add(1, 2, 3)  # type: ignore[call-arg]  # that is the test
+        return ctx.next.complete()
+
+    await execute(start)
+
+
 async def test_a_task_is_committed_before_its_caller_goes_on(
     database: Database, execute: Execute
 ) -> None:
