@@ -119,6 +119,7 @@ def task(
     function's); history finds the task by it, so it must not change while runs are open.
 
     An ``async def`` runs in the step's event loop, a plain ``def`` in a thread; both are awaited.
+    (So is, in the event loop, what a plain one gives if it can be: that of a decorated one, say.)
     The result comes back converted to the return annotation, the first time as in a replay.
     TypeError for what is no function, or an argument of another type; ValueError for a timeout that
     is not positive, or a name that cannot be recorded.
@@ -221,6 +222,14 @@ async def _perform(
         await call.go_on_after(error, began)
 
 
+async def _awaited(body: Awaitable[Any]) -> Any:
+    """The result of a function that is no ``async def`` and may give an awaitable all the same: of
+    one behind a decorator, of an object whose ``__call__`` is one.
+    """
+    result = await body
+    return await result if inspect.isawaitable(result) else result
+
+
 async def _recorded_outcome(scope: Scope, recorded: Recorded, spec: TaskSpec) -> Any:
     outcome = recorded.outcome
     assert outcome is not None
@@ -296,7 +305,7 @@ class _Call:
         if spec.is_async:
             body: Awaitable[Any] = spec.fn(*self.args, **self.kwargs)
         else:
-            body = scope.in_thread(spec.fn, self.args, self.kwargs)
+            body = _awaited(scope.in_thread(spec.fn, self.args, self.kwargs))
         if spec.timeout is not None:
             body = self._within(body, spec.timeout)
         if scope.tracing is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import threading
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
@@ -130,6 +131,28 @@ async def test_a_plain_function_that_raises_stop_iteration_fails_and_does_not_ha
 
     assert (await execute(start)).endswith("first raised StopIteration")
     assert await rows(database) == [("task.failed", "first", 1)]
+def logged(fn: Callable[..., Awaitable[int]]) -> Callable[..., Awaitable[int]]:
+    """As many decorators are written: what it makes of an ``async def`` is none."""
+
+    @functools.wraps(fn)
+    def call(*args: Any) -> Awaitable[int]:
+        return fn(*args)
+
+    return call
+
+
+class Adder:
+    async def __call__(self, a: int, b: int) -> int:
+        return a + b
+
+
+async def test_what_gives_an_awaitable_is_awaited_as_its_type_says(execute: Execute) -> None:
+    decorated, twice, called = task(logged(add)), task(task(add)), task(Adder())
+
+    async def start(ctx: Context) -> Directive:
+        return ctx.next.complete([await decorated(1, 2), await twice(3, 4), await called(5, 6)])
+
+    assert await execute(start) == [3, 7, 11]
 
 
 async def test_a_task_called_within_a_task_is_part_of_it(
