@@ -5,6 +5,7 @@ A definition that is wrong is refused by the decorator, at import, and not by a 
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Coroutine, Mapping
 from datetime import timedelta
 from types import FrameType, MappingProxyType
@@ -244,7 +245,7 @@ class Workflow:
         retry_policy: RetryPolicy | None = None,
     ) -> Handler:
         if name is None:
-            name = getattr(fn, "__name__", repr(fn))
+            name = _own_name(kind, fn)
         name = _checked_name(f"the name of the {kind}", name)
         label = f"{kind} {name!r} of {self!r}"
         if kind is not HandlerKind.QUERY:
@@ -272,6 +273,17 @@ def _check_step(handler: Handler, label: str) -> None:
                 "step needs into ctx.store (a step used as on_completed_step takes one parameter "
                 "more, annotated ChildOutcome[...])"
             )
+
+
+def _own_name(kind: HandlerKind, fn: HandlerFunction) -> str:
+    name = getattr(fn, "__name__", None)
+    if name is None and inspect.iscoroutinefunction(fn):
+        # Its repr has its address: no other process would find a step of that name.
+        raise TypeError(
+            f"the {kind} {fn!r} has no name of its own by which a run can be found at it later "
+            "(a functools.partial has none): write an `async def` that calls it"
+        )
+    return repr(fn) if name is None else str(name)
 
 
 def _checked_name(what: str, name: object) -> str:

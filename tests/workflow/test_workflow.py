@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from datetime import timedelta
 from typing import Any
 
@@ -158,6 +159,21 @@ def test_a_timeout_that_cannot_be_kept_is_refused(decorator: str) -> None:
             getattr(Workflow("order"), decorator)(timeout=timeout)(other)
     with pytest.raises(TypeError, match="timeout must be a timedelta or None, not int 5"):
         getattr(Workflow("order"), decorator)(timeout=5)(other)
+
+
+@pytest.mark.parametrize("decorator", ["start", "step", "event", "query", "update"])
+def test_a_handler_without_a_name_of_its_own_is_refused(decorator: str) -> None:
+    nameless = functools.partial(other)
+    with pytest.raises(TypeError, match="has no name of its own"):
+        getattr(Workflow("order"), decorator)()(nameless)
+
+
+@pytest.mark.parametrize("decorator", ["event", "query", "update"])
+def test_a_handler_without_a_name_of_its_own_can_be_given_one(decorator: str) -> None:
+    wf = Workflow("order")
+    getattr(wf, decorator)(name="other")(functools.partial(other))
+
+    assert wf.event_names + wf.query_names + wf.update_names == ["other"]
 
 
 def test_a_retry_policy_is_one() -> None:
