@@ -163,6 +163,8 @@ class Client:
 
     async def describe(self, id: str, run_id: UUID | None = None) -> RunInfo:
         """What is known of a workflow id's latest run, or of the given one of its runs."""
+        if not is_text(id):
+            raise _not_found(id, run_id)
         if run_id is None:
             run_id = await self.database.fetchval("runs", "latest", id)
         rows = await self.database.fetch("runs", "describe", run_id) if run_id else []
@@ -176,7 +178,7 @@ class Client:
         Ordered and complete as of now; of an open run it is what has been recorded so far, and the
         start of the step that runs. WorkflowNotFoundError if there is no such run.
         """
-        found = await read_history(self.database, id, run_id)
+        found = await read_history(self.database, id, run_id) if is_text(id) else None
         if found is None:
             raise _not_found(id, run_id)
         run, rows = found

@@ -9,7 +9,9 @@ from uuid import UUID, uuid4
 from grctl.client import requests
 from grctl.client.waiters import ResultFuture
 from grctl.errors import WorkflowAlreadyRunningError, WorkflowError
+from grctl.models.directive import check_seconds
 from grctl.models.run import RunInfo
+from grctl.models.text import is_text
 
 if TYPE_CHECKING:
     from grctl.client.client import Client
@@ -62,6 +64,7 @@ class WorkflowHandle:
         asyncio.CancelledError if it was cancelled or terminated, TimeoutError if its own timeout
         struck, or if it has not ended within ``timeout`` seconds: then it goes on.
         """
+        check_seconds("the timeout of result()", timeout)
         future = self._wait(return_type or self._return_type)
         try:
             async with asyncio.timeout(timeout) as limit:
@@ -137,6 +140,10 @@ class WorkflowHandle:
             raise self._ended("cannot be terminated")
 
     async def _end(self, how: str, reason: str | None) -> str:
+        if reason is not None and not is_text(reason):
+            raise ValueError(
+                f"a reason must be a string without NUL and lone surrogates, not {reason!r:.80}"
+            )
         run_id = self.run_id
         while True:
             answer, is_repeated = await self._end_run(run_id, how, reason)

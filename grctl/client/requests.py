@@ -9,6 +9,8 @@ from uuid import UUID, uuid4
 from grctl.client.outcomes import RemoteTraceback
 from grctl.engine.exceptions import details_from_json, restore
 from grctl.errors import WorkflowError, WorkflowNotFoundError
+from grctl.models.directive import MAX_DELAY, check_seconds
+from grctl.models.text import is_text
 
 if TYPE_CHECKING:
     from grctl.client.client import Client
@@ -26,6 +28,9 @@ async def query(
     return_type: Any,
 ) -> Any:
     """Ask a query handler, on any worker of the run's type."""
+    check_seconds(f"the timeout of query {name!r}", timeout)
+    if timeout is None:
+        raise TypeError(f"the timeout of query {name!r} must be a number of seconds, not None")
     database = client.database
     rows = await database.fetch("queries", "names", run.wf_type)
     if not rows or name not in rows[0]["query_names"]:
@@ -37,7 +42,8 @@ async def query(
     limit: asyncio.Timeout | None = None
     try:
         run_id = await database.fetchval("runs", "last", run.id)
-        question = (query_id, run_id, run.wf_type, name, text, timeout)
+        kept = min(timeout, MAX_DELAY.total_seconds())
+        question = (query_id, run_id, run.wf_type, name, text, kept)
         await database.fetch("queries", "ask", *question)
         async with asyncio.timeout(timeout) as limit:
             while True:
@@ -68,6 +74,7 @@ async def update(
     return_type: Any,
 ) -> Any:
     """Send an update and wait for its handler's answer."""
+    check_seconds(f"the timeout of update {name!r}", timeout)  # before it is sent
     database = client.database
     text = None if payload is None else client.codec.encode(payload, what=f"update {name!r}")
     message_id = uuid4()
@@ -120,6 +127,8 @@ async def deliver(
 
     WorkflowError if it has ended, or handles nothing so named.
     """
+    if not is_text(name):
+        raise await _unknown_name(client, run, what, name)
     database = client.database
     tracing = client.connection.tracing
     trace = None if tracing is None else tracing.traceparent()

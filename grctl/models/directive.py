@@ -23,6 +23,7 @@ __all__ = [
     "NextStep",
     "RetryPolicy",
     "Wait",
+    "check_seconds",
     "check_timeout",
 ]
 
@@ -145,6 +146,19 @@ def check_timeout(what: str, value: object) -> None:
         raise TypeError(f"{what} must be a timedelta or None, not {type(value).__name__} {value!r}")
     if not timedelta(0) < value <= MAX_DELAY:
         raise ValueError(f"{what} must be positive and at most {MAX_DELAY.days} days, not {value}")
+
+
+def check_seconds(what: str, value: object) -> None:
+    """TypeError for what is no number of seconds (None is one: for ever), ValueError for NaN."""
+    if value is None:
+        return
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        hint = ": write .total_seconds()" if isinstance(value, timedelta) else ""
+        raise TypeError(
+            f"{what} must be a number of seconds, not {type(value).__name__} {value!r}{hint}"
+        )
+    if math.isnan(value):
+        raise ValueError(f"{what} must be a number of seconds, not NaN")
 
 
 def _check_delay(name: str, value: timedelta | None) -> None:
