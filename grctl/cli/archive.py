@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from grctl.cli.exits import ExitCode
+from grctl.cli.printable import printable
 from grctl.cli.prune import Type, described, policy_of
 from grctl.cli.session import DatabaseUrl, Schema, ask, fail
 
@@ -118,7 +119,8 @@ def import_(file: File, database_url: DatabaseUrl = None, schema: Schema = None)
     if not done.is_whole:
         print("the archive was cut off: its last line is missing", file=sys.stderr)
     for wf_id, run_id in done.refused[:_MOST_NAMED]:
-        print(f"there already, and ended otherwise: {wf_id} (run {run_id})", file=sys.stderr)
+        said = f"there already, and ended otherwise: {wf_id} (run {run_id})"
+        print(printable(said), file=sys.stderr)
     if done.refused:
         fail(ExitCode.FAILURE, f"{len(done.refused)} runs were refused: see above")
     if not done.is_whole:

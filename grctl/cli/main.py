@@ -42,6 +42,7 @@ from grctl.cli import (
     worker,
 )
 from grctl.cli.exits import exit_code_of, is_unreachable, message_of
+from grctl.cli.printable import printable
 from grctl.errors import GrctlError
 from grctl.version import __version__
 
@@ -108,7 +109,7 @@ def main() -> None:
     except Exception as error:
         if not isinstance(error, GrctlError) and not is_unreachable(error):
             raise
-        print(f"error: {message_of(error)}", file=sys.stderr)
+        print(f"error: {printable(message_of(error))}", file=sys.stderr)
         sys.exit(exit_code_of(error))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
 import typer
 
 from grctl.cli.exits import ExitCode
+from grctl.cli.printable import json_text, printable
 
 if TYPE_CHECKING:
     from grctl.client import Client
@@ -64,7 +64,7 @@ def ask(
 
 def fail(code: ExitCode, message: str) -> NoReturn:
     """End the command with one line on stderr."""
-    print(f"error: {message}", file=sys.stderr)
+    print(f"error: {printable(message)}", file=sys.stderr)
     raise typer.Exit(code)
 
 
@@ -77,9 +77,9 @@ def print_text(text: str) -> None:
 def print_json(value: Any, *, lines: bool = False) -> None:
     """A value as JSON on stdout: in one line; for a terminal in several, unless ``lines``."""
     indent = 2 if sys.stdout.isatty() and not lines else None
-    text = json.dumps(value, ensure_ascii=False, indent=indent)
+    text = json_text(value, indent=indent)
     try:
         text.encode(sys.stdout.encoding or "utf-8")
     except UnicodeEncodeError:
-        text = json.dumps(value, indent=indent)
+        text = json_text(value, indent=indent, ascii_only=True)
     print(text)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from grctl.cli.printable import printable
 from grctl.cli.session import print_text
 
 __all__ = ["duration", "print_table", "printable"]
@@ -20,13 +21,6 @@ def duration(milliseconds: int) -> str:
     if minutes < 60:
         return f"{minutes} min {rest} s"
     return f"{minutes // 60} h {minutes % 60} min"
-
-
-def printable(text: str) -> str:
-    """The text in one line, without characters that steer a terminal."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else " " for c in " ".join(text.split()))
 
 
 def print_table(rows: Sequence[Sequence[str]]) -> None:
