@@ -6,7 +6,12 @@ import socket
 import sys
 from enum import IntEnum
 
-from grctl.errors import ConfigurationError, DatabaseNotMigratedError, DatabaseTooNewError
+from grctl.errors import (
+    ConfigurationError,
+    DatabaseNotMigratedError,
+    DatabaseTooNewError,
+    GrctlError,
+)
 
 
 class ExitCode(IntEnum):
@@ -30,7 +35,37 @@ def exit_code_of(error: BaseException) -> ExitCode:
         return ExitCode.DATABASE
     if isinstance(error, ConfigurationError):
         return ExitCode.USAGE
+    if (refusal := refusal_of(error)) is not None:
+        import asyncpg
+
+        # About what was given: text that is no UTF-8, a time that is too long.
+        return ExitCode.USAGE if isinstance(refusal, asyncpg.DataError) else ExitCode.FAILURE
     return ExitCode.FAILURE
+
+
+def refusal_of(error: BaseException | None) -> BaseException | None:
+    """What the database, or its driver, has said to what it would not do; None of a defect.
+
+    An error of a migration has it at the end of its causes; one of ours has said it already.
+    """
+    if "asyncpg" not in sys.modules or isinstance(error, GrctlError):
+        return None
+    import asyncpg
+
+    while error is not None:
+        if isinstance(
+            error,
+            asyncpg.DataError
+            | asyncpg.InsufficientPrivilegeError
+            | asyncpg.InsufficientResourcesError
+            | asyncpg.LockNotAvailableError
+            | asyncpg.OperatorInterventionError
+            | asyncpg.ReadOnlySQLTransactionError
+            | asyncpg.TransactionRollbackError,
+        ):
+            return error
+        error = error.__cause__
+    return None
 
 
 def is_unreachable(error: BaseException) -> bool:
@@ -57,4 +92,6 @@ def message_of(error: BaseException) -> str:
     text = str(error) or type(error).__name__
     if is_unreachable(error):
         return f"the database cannot be reached: {text} (see GRCTL_DATABASE_URL)"
+    if (refusal := refusal_of(error)) is not None:
+        return f"the database refused it: {refusal}"
     return text

@@ -41,7 +41,7 @@ from grctl.cli import (
     why,
     worker,
 )
-from grctl.cli.exits import exit_code_of, is_unreachable, message_of
+from grctl.cli.exits import exit_code_of, is_unreachable, message_of, refusal_of
 from grctl.cli.printable import printable
 from grctl.errors import GrctlError
 from grctl.version import __version__
@@ -107,7 +107,8 @@ def main() -> None:
     try:
         app(prog_name="grctl")
     except Exception as error:
-        if not isinstance(error, GrctlError) and not is_unreachable(error):
+        known = isinstance(error, GrctlError) or is_unreachable(error) or refusal_of(error)
+        if not known:
             raise
         print(f"error: {printable(message_of(error))}", file=sys.stderr)
         sys.exit(exit_code_of(error))
