@@ -14,6 +14,7 @@ import asyncpg
 from grctl.errors import DatabaseNotMigratedError, DatabaseTooNewError
 from grctl.models.findings import Finding, Severity
 from grctl.postgres import doctor_runs, doctor_server, doctor_tables
+from grctl.postgres.database import is_passing
 from grctl.postgres.migrations import check
 from grctl.postgres.pooler import find_pooler
 from grctl.postgres.sql import statements
@@ -48,8 +49,26 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
     try:
         async for finding in _connected(connection, settings):
             yield finding
+    except asyncpg.InsufficientPrivilegeError as error:
+        yield _not_allowed(error)
+    except Exception as error:
+        if not is_passing(error):
+            raise
+        yield _unreachable(settings, error)
     finally:
         await connection.close(timeout=CONNECT_SECONDS)
+
+
+def _not_allowed(error: asyncpg.InsufficientPrivilegeError) -> Finding:
+    return Finding(
+        name="privileges",
+        severity=Severity.ERROR,
+        text=str(error),
+        advice=(
+            "connect as the role of the workers, or grant this one usage of the schema, and "
+            "select and execute on all that is in it; nothing more was looked at"
+        ),
+    )
 
 
 def _unreachable(settings: Settings, error: Exception) -> Finding:

@@ -10,7 +10,7 @@ from grctl.models.findings import Severity
 from grctl.postgres import doctor_server, migrations
 from grctl.postgres.doctor import examine
 from grctl.postgres.sql import statements
-from grctl.settings import load_settings, with_database
+from grctl.settings import Settings, load_settings, with_database
 from tests.chaos.faults.needs import FAKETIME, needs
 from tests.doctor.conftest import Examine
 from tests.support import Database, run_cli
@@ -32,6 +32,32 @@ async def test_a_user_and_a_database_that_are_not_there(
 ) -> None:
     missing = await examined(database_url=with_database(database.dsn, "not_there"))
     assert '"not_there" does not exist' in missing["connection"].text
+
+
+async def test_a_role_that_may_not_look(examined: Examine, database: Database) -> None:
+    role = f"grctl_test_{await database.fetchval('select pg_backend_pid()')}"
+    await database.execute(f"create role {role} login password 'x'")
+    host = database.dsn.partition("@")[2]
+    found = await examined(database_url=f"postgresql://{role}:x@{host}")
+    assert set(found) == {"privileges"}
+    assert found["privileges"].severity is Severity.ERROR
+    assert found["privileges"].text == "permission denied for schema grctl"
+    assert "grant" in found["privileges"].advice
+    await database.execute(f"drop role {role}")
+
+
+async def test_a_server_that_goes_away_meanwhile(settings: Settings, database: Database) -> None:
+    name = await database.fetchval("select current_database()")
+    await database.execute(f"alter database {name} set statement_timeout = '5s'")
+    found = []
+    async for finding in examine(settings):
+        found.append(finding.name)
+        if finding.name == "statement_timeout":
+            await database.execute(
+                "select pg_terminate_backend(pid) from pg_stat_activity "
+                "where application_name = 'grctl doctor' and datname = current_database()"
+            )
+    assert found[-1] == "connection"
 
 
 async def test_a_schema_that_is_not_there_is_older_or_newer(
