@@ -12,6 +12,7 @@ from grctl.cli.exits import ExitCode
 from grctl.cli.printable import printable
 from grctl.cli.prune import Type, described, policy_of
 from grctl.cli.session import DatabaseUrl, Schema, ask, fail
+from grctl.counts import counted
 
 if TYPE_CHECKING:
     from grctl.client import Client
@@ -103,7 +104,8 @@ async def write_archive(client: Client, policy: Policy, path: Path, delete: bool
         file.write(archive.trailer(runs))
     finally:
         file.close()
-    return f"{runs} runs written" + (f"; deleted: {described(deleted)}" if delete else "")
+    said = f"{counted(runs, 'run')} written"
+    return f"{said}; deleted: {described(deleted)}" if delete else said
 
 
 def import_(file: File, database_url: DatabaseUrl = None, schema: Schema = None) -> None:
@@ -114,15 +116,17 @@ def import_(file: File, database_url: DatabaseUrl = None, schema: Schema = None)
         if error.errno is None:
             raise
         fail(ExitCode.USAGE, f"cannot read {file}: {error.strerror or error}")
-    known = f"; {done.known} were there already" if done.known else ""
-    print(f"{done.runs} runs imported{known}", file=sys.stderr)
+    were = "was" if done.known == 1 else "were"
+    known = f"; {done.known} {were} there already" if done.known else ""
+    print(f"{counted(done.runs, 'run')} imported{known}", file=sys.stderr)
     if not done.is_whole:
         print("the archive was cut off: its last line is missing", file=sys.stderr)
     for wf_id, run_id in done.refused[:_MOST_NAMED]:
         said = f"there already, and ended otherwise: {wf_id} (run {run_id})"
         print(printable(said), file=sys.stderr)
     if done.refused:
-        fail(ExitCode.FAILURE, f"{len(done.refused)} runs were refused: see above")
+        refused = counted(len(done.refused), "run was", "runs were")
+        fail(ExitCode.FAILURE, f"{refused} refused: see above")
     if not done.is_whole:
         raise typer.Exit(ExitCode.FAILURE)
 

@@ -10,6 +10,7 @@ import typer
 
 from grctl.cli.exits import ExitCode
 from grctl.cli.session import AsJson, DatabaseUrl, Schema, ask, fail, print_json, print_text
+from grctl.counts import counted
 
 if TYPE_CHECKING:
     from grctl.client import Client
@@ -88,7 +89,7 @@ def policy_of(older_than: str, statuses: list[str], wf_type: str | None) -> Poli
 def described(done: Pruned) -> str:
     """The counts, those of other tables than runs and events only where there are any."""
     told = {name: n for name, n in asdict(done).items() if n or name in ("runs", "events")}
-    return ", ".join(f"{n} {name}" for name, n in told.items())
+    return ", ".join(counted(n, name.removesuffix("s"), name) for name, n in told.items())
 
 
 async def _counted(client: Client, policy: Policy) -> Pruned:
@@ -112,7 +113,7 @@ async def _pruned(client: Client, policy: Policy, batch: int, pause: float) -> P
         async for deleted, _ in batches(client.database, policy, most=batch, pause=pause):
             total += deleted
             if sys.stderr.isatty():
-                print(f"\r{total.runs} runs", end="", file=sys.stderr, flush=True)
+                print(f"\r{counted(total.runs, 'run')}", end="", file=sys.stderr, flush=True)
     finally:
         if sys.stderr.isatty():
             print("\r\033[K", end="", file=sys.stderr)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
 from grctl.client.outcomes import RemoteTraceback
+from grctl.counts import counted
 from grctl.engine.exceptions import details_from_json, restore
 from grctl.errors import WorkflowError, WorkflowNotFoundError
 from grctl.models.directive import MAX_DELAY, check_seconds
@@ -159,4 +160,5 @@ async def _who_serves(client: Client, wf_type: str) -> str:
     count = await client.database.fetchval("queries", "serving", wf_type)
     if not count:
         return f"no worker that serves {wf_type!r} is up"
-    return f"{count} worker(s) serve {wf_type!r}, but none has come to it: is the handler slow?"
+    workers = counted(count, "worker serves", "workers serve")
+    return f"{workers} {wf_type!r}, but none has come to it: is the handler slow?"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
+from grctl.counts import counted
 from grctl.models.findings import Finding, Severity
 
 __all__ = [
@@ -42,7 +43,7 @@ def workers(rows: _Rows) -> Iterator[Finding]:
                 severity=Severity.ERROR if row["runs"] else Severity.WARNING,
                 text=(
                     f"the lease of worker {row['worker_id']} is over for {row['silent']:.0f} s, "
-                    f"and nobody takes over its {row['runs']} runs"
+                    f"and nobody takes over its {counted(row['runs'], 'run')}"
                 ),
                 advice=(
                     "look in the logs of the workers that are up for 'lease not renewed'"
@@ -72,7 +73,7 @@ def _stalled(row: Mapping[str, Any]) -> Finding:
         severity=Severity.WARNING,
         text=(
             f"code blocks the event loop of worker {row['worker_id']} for {row['stalled_for']:.0f} "
-            f"s, and none of its {row['runs']} runs moves: {row['stalled_in'][-1]}"
+            f"s, and {_none_of(row['runs'])}: {row['stalled_in'][-1]}"
         ),
         advice="make it a plain def task, which gets a thread; `details` has the whole stack",
         details={"worker": row["worker_id"], "stack": row["stalled_in"]},
@@ -82,13 +83,14 @@ def _stalled(row: Mapping[str, Any]) -> Finding:
 def types(rows: _Rows) -> Iterator[Finding]:
     """Types whose due runs nobody claims, or not soon."""
     for row in rows:
-        due = f"{row['due']}{' or more' if row['due'] >= MOST_COUNTED else ''} runs"
+        due = _many(row["due"], "run of the type", "runs of the type")
+        is_due = "is due" if row["due"] == 1 else "are due"
         details = {name: row[name] for name in ("wf_type", "due", "seconds", "workers", "slots")}
         if not row["workers"]:
             yield Finding(
                 name="unserved_type",
                 severity=Severity.ERROR,
-                text=f"{due} of the type {row['wf_type']!r} are due, and no worker serves it",
+                text=f"{due} {row['wf_type']!r} {is_due}, and no worker serves it",
                 advice="start one that has this workflow: `grctl worker MODULE`",
                 details=details,
             )
@@ -98,7 +100,7 @@ def types(rows: _Rows) -> Iterator[Finding]:
                 name="backlog",
                 severity=Severity.WARNING,
                 text=(
-                    f"{due} of the type {row['wf_type']!r} are due, the oldest for "
+                    f"{due} {row['wf_type']!r} {is_due}, the oldest for "
                     f"{row['seconds']:.0f} s; its workers hold {row['held']} of {row['slots']}"
                 ),
                 advice=(
@@ -119,6 +121,7 @@ def held(rows: _Rows) -> Iterator[Finding]:
             orphaned,
             "orphaned_runs",
             Severity.ERROR,
+            "run belongs to a worker that has ended, and nobody claims it",
             "runs belong to a worker that has ended, and nobody claims them",
             "this is a defect of grctl: report it, and terminate and start them anew",
         )
@@ -128,6 +131,8 @@ def held(rows: _Rows) -> Iterator[Finding]:
             cancelled,
             "unseen_cancels",
             Severity.WARNING,
+            f"run was to be cancelled more than {LONG_CANCEL_SECONDS / 60:.0f} min ago, and its "
+            "step goes on",
             f"runs were to be cancelled more than {LONG_CANCEL_SECONDS / 60:.0f} min ago, and "
             "their steps go on",
             "`grctl why ID` says what they do; `grctl terminate ID` does not wait for them",
@@ -138,6 +143,7 @@ def held(rows: _Rows) -> Iterator[Finding]:
             long,
             "long_runs",
             Severity.WARNING,
+            f"run has been held by its worker for more than {LONG_STEP_SECONDS / 3600:.0f} h",
             f"runs have been held by their worker for more than {LONG_STEP_SECONDS / 3600:.0f} h",
             "`grctl why ID` says what they do. A sleep in a step is kept by its worker: a delayed "
             "step or a wait with a timeout is not",
@@ -151,6 +157,7 @@ def crashing(rows: _Rows) -> Iterator[Finding]:
             rows,
             "crash_loop",
             Severity.ERROR,
+            f"run was in its step when workers were lost, {rows[0]['crashes']} times",
             f"runs were in their step when workers were lost, up to {rows[0]['crashes']} times",
             "look in the logs of the lost workers for what killed them; `grctl terminate ID` ends "
             "a run that does it",
@@ -164,6 +171,7 @@ def poisoned(rows: _Rows) -> Iterator[Finding]:
             rows,
             "poisoned_runs",
             Severity.WARNING,
+            "run failed within the last week because its step killed too many workers",
             "runs failed within the last week because their step killed too many workers",
             "repair what killed them (`grctl history ID` has the step), then `grctl retry ID`; or "
             "prune them",
@@ -177,7 +185,10 @@ def unhandled(rows: _Rows) -> Iterator[Finding]:
         yield Finding(
             name="unhandled_messages",
             severity=Severity.WARNING,
-            text=f"{row['messages']} messages are in the inboxes of {row['runs']} ended runs",
+            text=(
+                f"{row['messages']} messages are in the inboxes of "
+                + counted(row["runs"], "ended run")
+            ),
             advice=(
                 "their runs ended before they handled them: is that meant? They go with their "
                 "runs (`grctl prune`)"
@@ -186,16 +197,28 @@ def unhandled(rows: _Rows) -> Iterator[Finding]:
         )
 
 
-def _about(rows: _Rows, name: str, severity: Severity, text: str, advice: str) -> Finding:
+def _about(
+    rows: _Rows, name: str, severity: Severity, one: str, several: str, advice: str
+) -> Finding:
     ids = [row["wf_id"] for row in rows]
-    number = f"{len(rows)} or more" if len(rows) >= MOST_COUNTED else str(len(rows))
     return Finding(
         name=name,
         severity=severity,
-        text=f"{number} {text}: {_named(ids)}",
+        text=f"{_many(len(rows), one, several)}: {_named(ids)}",
         advice=advice,
         details={"ids": ids[:100]},
     )
+
+
+def _many(number: int, one: str, several: str) -> str:
+    """A number that was counted up to a bound, and what there is of it."""
+    if number >= MOST_COUNTED:
+        return f"{number} or more {several}"
+    return counted(number, one, several)
+
+
+def _none_of(runs: int) -> str:
+    return "its one run does not move" if runs == 1 else f"none of its {runs} runs moves"
 
 
 def _named(names: Sequence[str]) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from grctl.counts import counted
 from grctl.models.findings import Finding, Severity
 from grctl.settings import Settings
 
@@ -174,8 +175,8 @@ def connections(server: Mapping[str, Any], settings: Settings, workers: int) -> 
             name="connections",
             severity=Severity.WARNING,
             text=(
-                f"{workers} workers of up to {worker} connections and one more do not fit into "
-                f"{most} connections"
+                f"{counted(workers, 'worker')} of up to {worker} connections and one more do not "
+                f"fit into {most} connections"
             ),
             advice="raise max_connections, lower GRCTL_POOL_SIZE, or put a PgBouncer in between",
             details=details,

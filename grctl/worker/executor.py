@@ -14,6 +14,7 @@ from enum import StrEnum
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+from grctl.counts import counted
 from grctl.engine.codec import Codec
 from grctl.engine.exceptions import capture, details_to_json
 from grctl.engine.replay import CANCEL_RECEIVED
@@ -449,7 +450,7 @@ def _text(codec: Any, value: Any) -> str | None:
 
 def _poisoned(run: HeldRun) -> PoisonedStep:
     return PoisonedStep(
-        f"step {run.step_name!r} ended {run.crashes} workers while it ran (max_step_crashes); it "
-        "is not tried again. Look in the workers' logs for what killed them: memory, a signal, "
-        "os._exit, a crash of a native library"
+        f"step {run.step_name!r} ended {counted(run.crashes, 'worker')} while it ran "
+        "(max_step_crashes); it is not tried again. Look in the workers' logs for what killed "
+        "them: memory, a signal, os._exit, a crash of a native library"
     )

@@ -166,7 +166,7 @@ async def test_a_run_that_ended_otherwise_is_left_and_named(
     done = await imported(elsewhere, path)
 
     assert done.code == 1
-    assert "1 runs imported; 1 were there already\n" in done.err
+    assert "1 run imported; 1 was there already\n" in done.err
     assert "ended otherwise: t completed 1 2 (run " in done.err
     kept = await elsewhere.fetchval("select result::text from grctl.runs where wf_id like '%2'")
     assert kept == "2"

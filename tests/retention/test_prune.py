@@ -247,6 +247,10 @@ async def test_the_command_counts_deletes_and_says_what(database: Database, fill
     again = await run_cli(*options, database_url=database.dsn)
     assert (again.code, again.out) == (0, "deleted: 0 runs, 0 events\n")
 
+    await fill(1, days=40)
+    one = await run_cli(*options, database_url=database.dsn)
+    assert one.out == "deleted: 1 run, 3 events, 1 store, 1 inbox, 1 answer\n"
+
 
 @pytest.mark.parametrize(
     ("options", "said"),
