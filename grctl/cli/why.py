@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -24,6 +25,7 @@ The first reason is the main one. Nothing is changed. If a worker holds the run,
 its code stands: file, line and function of what it awaits, innermost last."""
 
 _WIDTH = 96
+_COMMAND = re.compile("`[^`]*`")
 
 
 def why(
@@ -61,12 +63,24 @@ def why(
 def paragraph(reason: Reason, now: datetime, width: int = _WIDTH) -> str:
     """A reason, the stack it has and its advice, indented, in lines of that width."""
     told = "; ".join(filter(None, [printable(reason.text), _times(reason, now)]))
-    lines = textwrap.wrap(told, width, initial_indent="  * ", subsequent_indent="    ")
+    lines = _wrapped(told, width, "  * ", "    ")
     lines += [f"    | {printable(frame)}" for frame in reason.details.get("stack", ())]
     if reason.advice:
-        advice = printable(reason.advice)
-        lines += textwrap.wrap(advice, width, initial_indent="    → ", subsequent_indent="      ")
+        lines += _wrapped(printable(reason.advice), width, "    → ", "      ")
     return "\n".join(lines)
+
+
+def _wrapped(text: str, width: int, first: str, others: str) -> list[str]:
+    """In lines; ids, and the commands in backticks, stay whole: they are copied."""
+    lines = textwrap.wrap(
+        _COMMAND.sub(lambda found: found[0].replace(" ", "\0"), text),
+        width,
+        initial_indent=first,
+        subsequent_indent=others,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return [line.replace("\0", " ") for line in lines]
 
 
 def _times(reason: Reason, now: datetime) -> str:

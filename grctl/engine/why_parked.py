@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -121,8 +122,7 @@ def _event(facts: Facts) -> Reason:
     waits_for_children = any(child.step for child in facts.children)
     if names:
         text = f"the run waits for an event ({_listed(facts.event_names, facts.update_names)})"
-        how = "send" if facts.event_names else "update"
-        advice = f"send it: `grctl {how} {facts.wf_id} {names[0]}`"
+        advice = _how_to_wake(facts)
     else:
         text = f"the run waits for an event, and {facts.wf_type!r} handles none"
         advice = ""
@@ -135,6 +135,23 @@ def _event(facts: Facts) -> Reason:
         since=facts.waits_since,
         until=facts.wait_until,
         details={"events": list(facts.event_names), "updates": list(facts.update_names)},
+    )
+
+
+def _how_to_wake(facts: Facts) -> str:
+    """The command for it. Of several events it names none: one of them may end the run."""
+    command, name = ("send", "EVENT") if facts.event_names else ("update", "NAME")
+    names = facts.event_names or facts.update_names
+    which = "it" if len(names) == 1 else "one of them"
+    words = [facts.wf_id, names[0] if len(names) == 1 else name]
+    if any(word.startswith("-") for word in words):
+        words = ["--", *words]
+    advice = f"send {which}: `grctl {command} {shlex.join(words)}`"
+    if facts.servers:
+        return advice
+    return (
+        f"start a worker that serves {facts.wf_type!r}: none is up, and an event would lie in the "
+        f"inbox; then {advice}"
     )
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 from datetime import timedelta
 
 import pytest
@@ -101,6 +103,24 @@ async def test_the_command_says_it_to_people_and_to_programs(
     assert "in 9 min" in said.out
     reasons = json.loads(told.out)["reasons"]
     assert [each["kind"] for each in reasons] == ["awaits_event", "timer"]
+
+
+async def test_a_command_that_is_advised_can_be_copied(
+    client: Client, serve, why: Why, database: Database
+) -> None:
+    await serve(features.sleeper)
+    for wf_id, words in [
+        ("a; rm -rf ~", ["a; rm -rf ~", "poke"]),
+        ("it's", ["it's", "poke"]),
+        ("--all", ["--", "--all", "poke"]),
+        (f"order-{'7-' * 40}", [f"order-{'7-' * 40}", "poke"]),
+    ]:
+        await client.start_workflow("features.sleeper", wf_id, {"how": "wait", "seconds": 600})
+        await why(wf_id, ReasonKind.AWAITS_EVENT)
+        said = await run_cli("why", "--", wf_id, database_url=database.dsn)
+        [command] = re.findall(r"`grctl send ([^`]*)`", said.out)
+        assert "\n" not in command.strip()
+        assert shlex.split(command) == words
 
 
 async def test_the_command_does_not_know_the_id(database: Database) -> None:
