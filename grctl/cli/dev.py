@@ -16,6 +16,7 @@ from grctl.cli.worker import Concurrency, LogFormat, LogLevel, Loop, Targets, pr
 if TYPE_CHECKING:
     from types import FrameType
 
+    from grctl.dev import EmbeddedPostgres
     from grctl.settings import Settings
     from grctl.workflow.workflow import Workflow
 
@@ -60,12 +61,15 @@ def dev(
     workflows = _load(targets or [])
     # To the end of the process: while PostgreSQL is stopped, another Ctrl-C changes nothing.
     stop = _StopSignals()
-    with _server(port, ephemeral=ephemeral) as (dsn, home):
+    with _server(port, ephemeral=ephemeral) as server:
+        dsn = server.dsn
         # GRCTL_DATABASE_URL and GRCTL_LISTEN_URL lead elsewhere, if they are set.
         settings = load_settings(database_url=dsn, listen_url=dsn, **asked)
         _migrate(settings)
         with _dashboard(settings) as pages:
-            typer.echo(_welcome(dsn, home, pages, workflows, ephemeral=ephemeral))
+            if port is not None and f":{port}/" not in dsn:
+                typer.echo(f"--port {port} is for a server that is started: this one runs already")
+            typer.echo(_welcome(server, pages, workflows, ephemeral=ephemeral))
             code = _work(workflows, settings, loop, stop)
     end_process(code)
 
@@ -77,8 +81,8 @@ def _load(targets: Sequence[str]) -> list[Workflow]:
 
 
 @contextmanager
-def _server(port: int | None, *, ephemeral: bool) -> Iterator[tuple[str, Path]]:
-    """The server's URL and directory; it is stopped at the end, unless others use it."""
+def _server(port: int | None, *, ephemeral: bool) -> Iterator[EmbeddedPostgres]:
+    """The server, started or joined; it is stopped at the end, unless others use it."""
     from grctl.dev import EmbeddedPostgres, default_home
 
     with ExitStack() as stack:
@@ -89,7 +93,8 @@ def _server(port: int | None, *, ephemeral: bool) -> Iterator[tuple[str, Path]]:
             home = Path(place) / "postgres"
         server = EmbeddedPostgres(home, ephemeral=ephemeral, port=port)
         stack.callback(server.stop)
-        yield server.start(), server.home
+        server.start()
+        yield server
 
 
 def _migrate(settings: Settings) -> None:
@@ -129,25 +134,32 @@ def _work(workflows: Sequence[Workflow], settings: Settings, loop: Loop, stop: _
 
 
 def _welcome(
-    dsn: str, home: Path, pages: str, workflows: Sequence[Workflow], *, ephemeral: bool
+    server: EmbeddedPostgres, pages: str, workflows: Sequence[Workflow], *, ephemeral: bool
 ) -> str:
     kept = "removed at the end" if ephemeral else "kept; remove it to begin anew"
+    runs = "runs already, and is joined" if server.is_joined else "runs"
     lines = [
-        f"PostgreSQL runs. Its data: {home} ({kept})",
+        f"PostgreSQL {runs}. Its data: {server.home} ({kept})",
         f"Dashboard: {pages}",
         "In another terminal:",
-        f"  export GRCTL_DATABASE_URL={dsn}",
+        f"  export GRCTL_DATABASE_URL={server.dsn}",
     ]
     if workflows:
         lines += [f"  {_example_of(workflow)}" for workflow in workflows]
-        lines += ["  grctl list", "Ctrl-C stops the worker and PostgreSQL."]
+        lines += ["  grctl list", _at_the_end("the worker and PostgreSQL", server)]
     else:
         lines += [
             "There is no worker: name the modules of your workflows, `grctl dev shop.orders`, or",
             "run `grctl worker shop.orders` in that other terminal.",
-            "Ctrl-C stops PostgreSQL.",
+            _at_the_end("PostgreSQL", server),
         ]
     return "\n".join(lines)
+
+
+def _at_the_end(what: str, server: EmbeddedPostgres) -> str:
+    if server.is_joined:
+        return "Ctrl-C ends this; PostgreSQL goes on while others use it."
+    return f"Ctrl-C stops {what}."
 
 
 def _example_of(workflow: Workflow) -> str:

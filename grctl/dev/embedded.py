@@ -89,6 +89,12 @@ class EmbeddedPostgres:
         self._settings = {**_SETTINGS, **(settings or {})}
         self._port = port
         self._found: Installation | None = None
+        self._is_joined = False
+
+    @property
+    def is_joined(self) -> bool:
+        """Whether the server ran already when it was to be started."""
+        return self._is_joined
 
     @property
     def home(self) -> Path:
@@ -173,7 +179,8 @@ class EmbeddedPostgres:
 
     def _ensure_running(self) -> None:
         record = self._home.read_record()
-        if record is not None and self._adopt(record):
+        self._is_joined = record is not None and self._adopt(record)
+        if self._is_joined:
             return
         if record is None or not (self._home.data / "PG_VERSION").exists():
             self._refuse_to_overwrite()

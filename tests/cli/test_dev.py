@@ -17,7 +17,7 @@ from grctl.client import Client, Connection
 from tests.support import environment, run_cli, wait_until
 
 MODULE = "tests.workflows.endings"
-READY = "Ctrl-C stops"
+READY = "Ctrl-C "
 
 pytestmark = pytest.mark.skipif(
     not Path("/proc/self/cwd").exists(), reason="looks for left-over processes in /proc"
@@ -179,6 +179,13 @@ async def test_without_workflows_there_is_a_database_and_advice(home):
 async def test_two_of_them_share_a_server_until_the_last_one_ends(home):
     async with dev(home) as first, dev(home) as second:
         assert first.dsn == second.dsn
+        assert "joined" not in first.output
+        assert second.lines[0].startswith("PostgreSQL runs already, and is joined. Its data: ")
+        assert second.lines[-1] == "Ctrl-C ends this; PostgreSQL goes on while others use it."
+        async with dev(home, "--port", "1024") as third:
+            assert third.dsn == first.dsn
+            assert "--port 1024 is for a server that is started" in third.output
+            assert await ended(third) == 0
         assert await ended(first) == 0
         assert (await run_cli("db", "check", database_url=second.dsn)).code == 0
         assert await ended(second) == 0
