@@ -52,7 +52,10 @@ class Access:
 
     def is_same_origin(self, origin: str | None, host: str | None) -> bool:
         """Whether an Origin header names the site that the Host header does, or one of ours."""
-        parts = urlsplit(origin or "")
+        try:
+            parts = urlsplit(origin or "")
+        except ValueError:
+            return False
         if parts.scheme not in ("http", "https") or not parts.hostname:
             return False
         return parts.netloc.lower() == (host or "").lower() or parts.hostname.lower() in self.hosts

@@ -68,6 +68,7 @@ async def test_a_form_needs_our_origin_and_its_token(visit, worker, database):
         ({"origin": "null"}, {"csrf": csrf}, 403),
         ({"origin": "http://localhost:1"}, {"csrf": csrf}, 403),
         ({"origin": "http://evil.example"}, {"csrf": csrf}, 403),
+        ({"origin": "http://["}, {"csrf": csrf}, 403),
         ({"sec-fetch-site": "cross-site"}, {"csrf": csrf}, 403),
         (good, {}, 403),
         (good, {"csrf": "0" * 64}, 403),
@@ -118,7 +119,9 @@ async def test_a_session_that_was_signed_out_is_good_for_nothing(visit):
     assert (await browser.get("/", headers={"cookie": cookie})).status_code == 303
 
 
-@pytest.mark.parametrize("target", ["//evil.example", "https://evil.example", "/\\evil.example"])
+@pytest.mark.parametrize(
+    "target", ["//evil.example", "https://evil.example", "/\\evil.example", "//["]
+)
 async def test_signing_in_leads_nowhere_else(visit, target):
     browser = visit(dashboard_token=TOKEN)
     answer = await browser.submit("/login", token=TOKEN, next=target)

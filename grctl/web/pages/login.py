@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-from urllib.parse import urlsplit
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
@@ -74,6 +73,6 @@ def _give(site: Site, request: Request, response: Response, visitor: Visitor) ->
 
 def _target(text: str) -> str:
     """A path of ours; nothing that leads elsewhere."""
-    parts = urlsplit(text)
-    is_ours = text.startswith("/") and not text.startswith(("//", "/\\")) and not parts.netloc
-    return text if is_ours and "\\" not in text and text.isprintable() else "/"
+    # One slash: what begins with two names another site, and so does one with a backslash.
+    is_ours = text.startswith("/") and not text.startswith("//") and "\\" not in text
+    return text if is_ours and text.isprintable() else "/"
