@@ -153,7 +153,9 @@ class Guard:
                 for name, value in HEADERS.items():
                     headers[name] = value
                 headers.setdefault("cache-control", "no-store")
-                if visitor is not None and visitor.is_new and "set-cookie" not in headers:
+                # What any cache may keep, for everybody, has no visitor's session in it.
+                needs_none = "set-cookie" in headers or "public" in headers["cache-control"]
+                if visitor is not None and visitor.is_new and not needs_none:
                     headers.append("set-cookie", self.cookie(request, visitor))
             await send(message)
 

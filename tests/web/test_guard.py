@@ -138,6 +138,16 @@ async def test_a_proxys_header_counts_only_from_the_proxy(visit):
     assert "<span>ada</span>" in answer.text
 
 
+async def test_what_caches_may_keep_has_nobodys_session_in_it(visit):
+    browser = visit(dashboard_token=TOKEN)
+    kept = await browser.get("/static/app.js")
+    assert kept.headers["cache-control"].startswith("public")
+    assert "set-cookie" not in kept.headers
+    page = await browser.get("/login")
+    assert page.headers["cache-control"] == "no-store"
+    assert "set-cookie" in page.headers
+
+
 async def test_other_methods_are_not_there(visit):
     for method in ("PUT", "DELETE", "PATCH", "OPTIONS", "TRACE"):
         assert (await visit().request(method, "/runs")).status_code == 405
