@@ -5,10 +5,15 @@ from __future__ import annotations
 import json
 from datetime import timedelta
 
+import httpx
 import pytest
 import pytest_asyncio
 
+from grctl.client import Client, Connection
+from grctl.settings import load_settings
+from grctl.web.app import make_app
 from tests.support import wait_until
+from tests.web.conftest import HOST, Browser
 
 NOBODY = "01900000-0000-7000-8000-000000000000"
 BIG = "12345678901234567890123"
@@ -135,6 +140,34 @@ async def test_nothing_can_be_done_where_the_dashboard_only_shows(visit, courier
     assert "Cancel the run" not in (await browser.get(f"/runs/{courier.run_id}")).text
     for path in ("/start", f"/runs/{courier.run_id}/cancel"):
         assert (await browser.get(path)).status_code == 403
+
+
+async def test_what_the_database_does_not_let_it_do_is_said(courier, database):
+    role = await read_only_role(database)
+    url = f"postgresql://{role}:x@{database.dsn.partition('@')[2]}"
+    async with await Connection.connect(url) as connection:
+        app = make_app(Client(connection), load_settings(database_url=url))
+        transport = httpx.ASGITransport(app=app, client=("127.0.0.1", 40_000))
+        async with Browser(transport=transport, base_url=HOST) as browser:
+            run = f"/runs/{courier.run_id}"
+            assert (await browser.get(run)).status_code == 200
+            for path in (f"{run}/send", f"{run}/cancel", "/start"):
+                fields = {"name": "arrived", "type": "shop.courier"}
+                answer = await browser.submit(path, **fields)
+                assert answer.status_code == 409, path
+                assert "The database refused it: permission denied for table" in answer.text
+    await database.execute(f"drop owned by {role} cascade; drop role {role}")
+
+
+async def read_only_role(database) -> str:
+    """A role that may read everything, and write nothing."""
+    role = f"grctl_test_{await database.fetchval('select pg_backend_pid()')}"
+    await database.execute(
+        f"create role {role} login password 'x'; grant usage on schema grctl to {role};"
+        f"grant select on all tables in schema grctl to {role};"
+        f"grant execute on all functions in schema grctl to {role}"
+    )
+    return role
 
 
 @pytest.mark.parametrize("payload", ["{", "NaN", "[" * 100_000])

@@ -23,10 +23,12 @@ from grctl.web.guard import visitor_of
 from grctl.web.json_text import parse
 from grctl.web.site import Site, site_of
 
-__all__ = ["SAID", "Action", "act", "actions_of", "actor_of", "show"]
+__all__ = ["REFUSALS", "SAID", "Action", "act", "actions_of", "actor_of", "problem_of", "show"]
 
 ANSWER_SECONDS = 10.0
 LONGEST_REASON = 1_000
+REFUSALS = (asyncpg.InsufficientPrivilegeError, asyncpg.ReadOnlySQLTransactionError)
+"""Of a role, or a standby, by which the dashboard can only show."""
 
 Doing = Callable[[WorkflowHandle, Form], Awaitable[Any]]
 
@@ -149,7 +151,7 @@ async def act(request: Request) -> Response:
         async with audited(site.database, recorded):
             answer = await action.do(handle, form)
     except Exception as error:
-        problem = _problem_of(error)
+        problem = problem_of(error)
         if problem is None:
             raise
         return await _page(request, row, action, form, problem)
@@ -166,8 +168,10 @@ def actor_of(request: Request) -> tuple[str, str | None]:
     return visitor_of(request).user or "nobody", peer
 
 
-def _problem_of(error: Exception) -> str | None:
+def problem_of(error: Exception) -> str | None:
     """What is told of an error that is the visitor's business; None for a defect of ours."""
+    if isinstance(error, REFUSALS):
+        return f"The database refused it: {error}"
     if isinstance(error.__cause__, RemoteTraceback):
         return f"The handler raised {error.__cause__.summary}"
     if isinstance(error, GrctlError | ValueError | TimeoutError):

@@ -14,7 +14,7 @@ from grctl.errors import GrctlError
 from grctl.postgres.audit import Act, audited
 from grctl.web.forms import Form, read_form
 from grctl.web.json_text import parse, pretty
-from grctl.web.pages.acting import actor_of
+from grctl.web.pages.acting import REFUSALS, actor_of, problem_of
 from grctl.web.site import Site, site_of
 
 __all__ = ["show", "start"]
@@ -47,8 +47,8 @@ async def start(request: Request) -> Response:
         async with audited(site.database, act):
             handle = await site.client.start_workflow(form["type"], wf_id, value, timeout)
             act.run_id = handle.run_id
-    except (GrctlError, ValueError) as error:
-        return await _page(request, form, str(error))
+    except (GrctlError, ValueError, *REFUSALS) as error:
+        return await _page(request, form, problem_of(error) or "")
     return RedirectResponse(f"/runs/{handle.run_id}?said=start", 303)
 
 
