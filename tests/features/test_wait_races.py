@@ -9,12 +9,14 @@ import pytest
 
 from grctl.client import Client, WorkflowHandle
 from tests.chaos.races.workload import race
-from tests.features.looking import count, has_status
+from tests.features.looking import count, has_status, status_of
 from tests.support import Database, wait_until
 
 ROUNDS = 10
 RUNS = 1000
 AT_ONCE = 25
+HOUR_MS = 3_600_000
+"""Longer than what has to be done before the timer is due can take; then the clock is shifted."""
 
 
 @pytest.mark.slow
@@ -92,15 +94,11 @@ async def test_an_event_that_is_there_when_the_timer_is_due_wins(
     database: Database, client: Client, serve: Any
 ) -> None:
     worker = await serve(race)
-    handle = await client.start_workflow(race.workflow_type, "a", {"timeout_ms": 300})
+    handle = await client.start_workflow(race.workflow_type, "a", {"timeout_ms": HOUR_MS})
     await has_status(database, "a", "waiting")
     await worker.stop()  # nobody claims it, whatever is due
     await handle.send("hit")
-
-    async def is_due() -> bool:
-        return await count(database, "runs", "wait_until < grctl.now()") == 1
-
-    await wait_until(is_due, "the timer is due as well")
+    await database.shift_clock("2 hours")  # the timer is due as well
     await serve(race)
 
     assert await handle.result(timeout=10) == "event"
@@ -129,9 +127,10 @@ async def test_an_event_sent_in_an_open_transaction_wins_or_loses_as_a_whole(
     back for it."""
     import asyncpg
 
-    await serve(race)
-    handle = await client.start_workflow(race.workflow_type, "a", {"timeout_ms": 300})
+    worker = await serve(race)
+    handle = await client.start_workflow(race.workflow_type, "a", {"timeout_ms": HOUR_MS})
     await has_status(database, "a", "waiting")
+    await worker.stop()
     sender = await asyncpg.connect(database.dsn)
     try:
         async with sender.transaction():
@@ -139,12 +138,11 @@ async def test_an_event_sent_in_an_open_transaction_wins_or_loses_as_a_whole(
                 "select grctl.deliver(array[$1::uuid], '{event}', '{hit}', '{null}', array[$1])",
                 handle.run_id,
             )
-
-            async def is_due() -> bool:
-                return await count(database, "runs", "wait_until < clock_timestamp()") == 1
-
-            await wait_until(is_due, "the timer is due")
-            assert await count(database, "runs", "status = 'waiting'") == 1
+            await database.shift_clock("2 hours")  # the timer is due
+            await serve(race)
+            await client.start_workflow(race.workflow_type, "b", {"timeout_ms": HOUR_MS})
+            await has_status(database, "b", "waiting")  # it was claimed, and this one was not
+            assert await status_of(database, "a") == "waiting"
     finally:
         await sender.close()
 
