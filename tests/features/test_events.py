@@ -46,11 +46,18 @@ async def test_events_that_come_before_the_wait_and_even_before_the_start_are_ke
 async def test_no_event_is_dispatched_during_a_delay_between_steps(
     database: Database, client: Client, serve: Any
 ) -> None:
-    await serve()
-    handle = await client.start_workflow("features.sleeper", "a", {"how": "delay", "seconds": 0.3})
+    worker = await serve()
+    handle = await client.start_workflow("features.sleeper", "a", {"how": "delay"})  # an hour
+    await has_status(database, "a", "delayed")
     await handle.send("poke")
+    # The worker goes by it.
+    assert await client.run_workflow("features.sleeper", "b", {"how": "none"}) == "woken"
+    assert await status_of(database, "a") == "delayed"
+    await worker.stop()
+    await database.shift_clock("2 hours")
+    await serve()
 
-    assert await handle.result(timeout=10) == "woken"
+    assert await handle.result(timeout=30) == "woken"
     assert await database.fetchval("select count(*) from grctl.events where name = 'poke'") == 0
 
 
@@ -183,11 +190,12 @@ async def test_a_dropped_event_leaves_the_waits_timer_punctual(
     await database.execute(
         "update grctl.workflow_types set event_names = event_names || '{old name}'::text[]"
     )
-    handle = await client.start_workflow("features.box", "a", {"timeout_ms": 500})
+    # Time enough for the event to come first: the timer is to go off in this same worker.
+    handle = await client.start_workflow("features.box", "a", {"timeout_ms": 2000})
     await has_status(database, "a", "waiting")
     await handle.send("old name")
 
-    assert await handle.result(timeout=10) == ["timed out"]
+    assert await handle.result(timeout=30) == ["timed out"]
 
 
 async def test_many_senders_and_two_workers_handle_every_event_once(
