@@ -29,7 +29,7 @@ async def test_completed_tasks_are_not_run_again_and_give_the_same_results(
     ledger.open_gate("a")
     second = await launch()
 
-    result = await handle.result(timeout=20)
+    result = await handle.result(timeout=60)
 
     assert result == ["0 of a", "1 of a", "2 of a", "3 of a", "last of a"]
     starts = Counter(each.key for each in ledger.entries("start", "a"))
@@ -49,7 +49,7 @@ async def test_a_failed_task_raises_the_same_error_without_a_call(
     ledger.open_gate("a")
     await launch()
 
-    result = await handle.result(timeout=20)
+    result = await handle.result(timeout=60)
 
     told = ["declined with insufficient"]
     assert result == ["PaymentDeclinedError", "insufficient", 700, told, told[0]]
@@ -79,7 +79,7 @@ async def test_parallel_branches_are_replayed_each_on_its_own(
         ledger.open_gate(f"a {number} after")
     await launch()
 
-    result = await handle.result(timeout=20)
+    result = await handle.result(timeout=60)
 
     for number, (before, after) in enumerate(result):
         uuids = {each.value for each in ledger.entries("seen", "a", f"uuid {number}")}
@@ -109,14 +109,14 @@ async def test_the_attempt_and_what_is_left_of_the_backoff_survive(
     first.kill()
     await launch()
 
-    assert await handle.result(timeout=20) == "at last"
+    assert await handle.result(timeout=60) == "at last"
 
     attempts = ledger.entries("start", "a", "flaky")
     assert len(attempts) == 3
-    claimed_at = "select extract(epoch from claimed_at)::float8 from grctl.runs"
-    claimed = await database.fetchval(claimed_at)
     assert attempts[1].at - attempts[0].at > 2.4, "all of the backoff was waited for"
-    assert attempts[1].at - claimed < 2.4, "and after the claim only the rest of it"
+    assert attempts[1].at - await claimed_at(database) < 2.4, (
+        "and after the claim only the rest of it"
+    )
     rows = await database.fetch(
         "select kind, attempt, body ->> 'max_attempts' as most from grctl.events "
         "where kind like 'task.%' order by seq"
@@ -142,13 +142,14 @@ async def test_time_dice_uuids_and_sleeps_survive(
     first.kill()
     await launch()
 
-    result = await handle.result(timeout=20)
+    result = await handle.result(timeout=60)
 
     live, replayed = (json.loads(e.value.replace("'", '"')) for e in ledger.entries(key="values"))
     assert live == replayed == result
     began = ledger.entries("seen", "a", "values")[0].at
-    slept = ledger.entries("seen", "a", "slept")[-1].at - began
-    assert 2.9 < slept < 4.5, "only the rest was slept"
+    slept = ledger.entries("seen", "a", "slept")[-1].at
+    assert slept - began > 2.9, "all of it was slept"
+    assert slept - await claimed_at(database) < 2.9, "and after the claim only the rest of it"
 
 
 async def test_a_system_exit_stops_the_worker_like_a_crash_and_ends_no_run(
@@ -159,7 +160,7 @@ async def test_a_system_exit_stops_the_worker_like_a_crash_and_ends_no_run(
     assert await first.wait() == GONE_BY_EXIT
     assert await database.fetchval("select status from grctl.runs") == "running"
     await launch()
-    assert await handle.result(timeout=20) == "stayed"
+    assert await handle.result(timeout=60) == "stayed"
 
 
 async def test_a_run_that_kills_its_workers_is_failed_and_its_neighbours_are_not(
@@ -182,13 +183,13 @@ async def test_a_run_that_kills_its_workers_is_failed_and_its_neighbours_are_not
             worker = await launch(**options)
         return await status_of(client, "bad")
 
-    assert await wait_until(ended, "the bad run ended", timeout=20) is RunStatus.FAILED
+    assert await wait_until(ended, "the bad run ended", timeout=120) is RunStatus.FAILED
 
-    [failed] = await asyncio.gather(bad.result(timeout=5), return_exceptions=True)
+    [failed] = await asyncio.gather(bad.result(timeout=30), return_exceptions=True)
     assert isinstance(failed, StepFailed)
     assert str(failed).startswith("PoisonedStep: step 'poison_start' ended 4 workers")
     assert ledger.count("start", "bad", "lethal") == 4
-    assert await good.result(timeout=20) == ["0 of good", "1 of good", "2 of good", "last of good"]
+    assert await good.result(timeout=60) == ["0 of good", "1 of good", "2 of good", "last of good"]
     assert worker.returncode is None
 
 
@@ -196,6 +197,14 @@ async def status_of(client: Client, workflow_id: str) -> RunStatus | None:
     """The status of a run that has ended."""
     info = await client.describe(workflow_id)
     return info.status if info.ended_at is not None else None
+
+
+async def claimed_at(database: Database) -> float:
+    """When the run was claimed last, in seconds since 1970."""
+    found: float = await database.fetchval(
+        "select extract(epoch from claimed_at)::float8 from grctl.runs"
+    )
+    return found
 
 
 async def assert_history_is_whole(database: Database) -> None:
