@@ -25,7 +25,7 @@ async def test_a_woken_zombie_cannot_write(
         "the zombie is declared dead",
     )
     ledger.open_gate("a")
-    assert await handle.result(timeout=20) == ["0 of a", "1 of a", "2 of a", "last of a"]
+    assert await handle.result(timeout=60) == ["0 of a", "1 of a", "2 of a", "last of a"]
     before = await database.fetch("select * from grctl.events order by run_id, seq")
 
     # Its task's body ends now: what it then records comes too late.
@@ -40,7 +40,7 @@ async def test_a_woken_zombie_cannot_write(
     heir.kill()
     await heir.wait()
     again = await client.start_workflow("chaos.chain", "b", {"tasks": 1})
-    assert await again.result(timeout=20) == ["0 of b", "last of b"]
+    assert await again.result(timeout=60) == ["0 of b", "last of b"]
     assert {each.pid for each in ledger.entries("start", "b")} == {zombie.pid}
 
 
@@ -57,7 +57,7 @@ async def test_a_stop_that_does_not_wait_gives_runs_back_at_once_and_records_no_
     assert await stopped.wait() == 0
     ledger.open_gate("a")
 
-    assert await handle.result(timeout=20) == ["0 of a", "1 of a", "2 of a", "last of a"]
+    assert await handle.result(timeout=60) == ["0 of a", "1 of a", "2 of a", "last of a"]
     kinds = Counter(row["kind"] for row in await database.fetch("select kind from grctl.events"))
     kinds.pop("task.started", None)  # noted, where the task took long
     assert kinds == {"task.completed": 4, "step.completed": 2}
@@ -75,7 +75,7 @@ async def test_a_stop_waits_for_the_running_step_and_begins_no_other(
     await wait_until(lambda: "worker draining" in stopped.output, "the worker drains")
     ledger.open_gate("a")
 
-    assert await stopped.wait(timeout=15) == 0, "a run of many steps does not hold it up"
+    assert await stopped.wait(timeout=30) == 0, "a run of many steps does not hold it up"
 
     assert ledger.count("end", "a", "0") == 1
     assert [row["kind"] for row in await tasks_of(database)] == ["task.completed"]
@@ -84,26 +84,26 @@ async def test_a_stop_waits_for_the_running_step_and_begins_no_other(
     assert (row["status"], row["owner"]) == ("running", None)
     ledger.open_gate("enough")
     await launch()
-    assert await handle.result(timeout=20) == 1
+    assert await handle.result(timeout=60) == 1
 
 
 async def test_a_step_that_blocks_the_loop_costs_no_lease_and_is_named_with_its_stack(
     database: Database, client: Client, ledger: Ledger, launch: Any
 ) -> None:
-    worker = await launch(lease=1)
-    await launch(lease=1)  # it would take over, if it could
+    worker = await launch(lease=2)
+    await launch(lease=2)  # it would take over, if it could
     handles = {}
     for number in range(8):  # on both workers
         name = f"good {number}"
         handles[name] = await client.start_workflow("chaos.chain", name, {"tasks": 2, "gate_at": 0})
     await wait_until(lambda: ledger.count("start") == 8, "the good runs are in their steps")
-    blocked = await client.start_workflow("chaos.blocker", "blocked", {"seconds": 3.5})
+    blocked = await client.start_workflow("chaos.blocker", "blocked", {"seconds": 5})
 
-    assert await blocked.result(timeout=20) == "unblocked"
+    assert await blocked.result(timeout=60) == "unblocked"
 
     for name, handle in handles.items():
         ledger.open_gate(name)
-        assert await handle.result(timeout=20) == [
+        assert await handle.result(timeout=60) == [
             f"0 of {name}",
             f"1 of {name}",
             f"last of {name}",
@@ -121,17 +121,21 @@ async def test_a_step_that_blocks_the_loop_costs_no_lease_and_is_named_with_its_
 async def test_two_workers_share_the_runs_and_none_is_executed_twice(
     database: Database, client: Client, ledger: Ledger, launch: Any
 ) -> None:
-    options = {"GRCTL_CONCURRENCY": 10}
+    options = {"lease": 60, "GRCTL_CONCURRENCY": 10}
     first, second = await launch(**options), await launch(**options)
     starts = [
-        {"type": "chaos.chain", "id": f"r{number}", "input": {"tasks": 3}} for number in range(100)
+        {"type": "chaos.chain", "id": f"r{number}", "input": {"tasks": 3, "gate_at": 0}}
+        for number in range(100)
     ]
     handles: list[Any] = await client.start_workflows(starts)
+    await wait_until(lambda: ledger.count("start") == 20, "each has as many as it may have")
+    for number in range(100):
+        ledger.open_gate(f"r{number}")
 
     for number, handle in enumerate(handles):
         run = f"r{number}"
         expected = [f"0 of {run}", f"1 of {run}", f"2 of {run}", f"last of {run}"]
-        assert await handle.result(timeout=30) == expected
+        assert await handle.result(timeout=60) == expected
 
     entries = ledger.entries("start")
     assert len(entries) == 400
