@@ -68,4 +68,6 @@ async def test_a_step_that_lost_its_run_begins_no_compensation(
 
     assert bodies == ["work"]
     assert ends == ["cancelled"]
-    assert await database.fetchval("select count(*) from grctl.events") == 0
+    # Its start may have been noted, where it stood for more than a second before the loss.
+    outcomes = "select count(*) from grctl.events where kind <> 'task.started'"
+    assert await database.fetchval(outcomes) == 0
