@@ -83,8 +83,9 @@ async def test_pgbench_runs_the_recorded_statements(
 async def test_bare_commits_are_commits(database: Database):
     found = await bare_commits(database.dsn, 0.2, writers=2)
     counted = await database.fetchval("select sum(n) from floor")
-    assert counted > 0
-    assert float(counted) == pytest.approx(found["commits/s"] * 0.2, rel=0.2)
+    assert counted > 2
+    # The first one of each writer is for practice.
+    assert float(counted - 2) == pytest.approx(found["commits/s"] * 0.2)
 
 
 def test_ratios_are_taken_round_by_round():
