@@ -185,13 +185,16 @@ async def test_all_slots_of_all_workers_are_taken(
 async def test_it_is_due_and_a_transaction_holds_its_row(
     client: Client, serve, why: Why, database: Database
 ) -> None:
-    await serve(features.sleeper)
-    await client.start_workflow("features.sleeper", "s", {"how": "delay", "seconds": 3})
+    worker = await serve(features.sleeper)
+    await client.start_workflow("features.sleeper", "s", {"how": "delay"})
     await has_status(database, "s", "delayed")
+    await worker.stop(shutdown_timeout=0)
+    await database.execute("update grctl.runs set wake_at = grctl.now()")
     other = await client.database.connect("test")
     try:
         async with other.transaction():
             await other.execute("select from grctl.runs where wf_id = 's' for update")
+            await serve(features.sleeper)
 
             explanation, reason = await why("s", ReasonKind.DUE)
 
