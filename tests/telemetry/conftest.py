@@ -56,7 +56,7 @@ async def watched(database: Database) -> AsyncIterator[Watched]:
     async with AsyncExitStack() as stack:
 
         async def start(module: str = MODULE, **env: str) -> WatchedWorker:
-            short = {"GRCTL_LEASE_SECONDS": "2", "GRCTL_POLL_SECONDS": "0.2"}
+            short = {"GRCTL_LEASE_SECONDS": "30", "GRCTL_POLL_SECONDS": "0.2"}
             process = WorkerProcess(
                 module, "--metrics-port", "0", database_url=database.dsn, env=short | env
             )

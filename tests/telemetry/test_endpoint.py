@@ -21,6 +21,11 @@ async def has(worker: WatchedWorker, **expected: float) -> bool:
     return all(samples.get(name) == value for name, value in expected.items())
 
 
+async def is_ready(worker: WatchedWorker) -> bool:
+    answer = await worker.get("/readyz")
+    return answer.status_code == 200 and answer.json()["ok"]
+
+
 async def test_a_run_is_counted_from_its_start_to_its_end(
     client: Client, watched: Watched, tmp_path: Path
 ):
@@ -31,12 +36,15 @@ async def test_a_run_is_counted_from_its_start_to_its_end(
     await handle.send("picked_up", {"fails": False})
     assert await handle.result(timeout=LONG) == "delivered"
 
-    async def is_counted() -> bool:
-        samples = await worker.samples()
-        return samples.get("grctl_run_seconds_count status=completed type=observed.order") == 1
+    ended = "grctl_run_seconds_count status=completed type=observed.order"
 
-    await wait_until(is_counted, "the run's end is counted", timeout=LONG)
-    samples = await worker.samples()
+    async def counted() -> dict[str, float] | None:
+        """A look at a worker that is at rest, and not kept from answering by its machine."""
+        samples = await worker.samples()
+        at_rest = samples["grctl_runs_held"] == 0 and samples["grctl_database_up"] == 1
+        return samples if at_rest and samples.get(ended) == 1 else None
+
+    samples = await wait_until(counted, "the run's end is counted", timeout=LONG)
     expected = {
         "grctl_runs_started_total type=observed.order": 1,
         "grctl_runs_started_total type=observed.parcel": 1,
@@ -51,12 +59,9 @@ async def test_a_run_is_counted_from_its_start_to_its_end(
         "grctl_step_seconds_count outcome=completed step=begin type=observed.order": 1,
         "grctl_step_seconds_count outcome=completed step=pay type=observed.order": 1,
         "grctl_step_seconds_count outcome=completed step=picked_up type=observed.order": 1,
-        "grctl_runs_held": 0,
         "grctl_concurrency": 500,
         "grctl_lease_held": 1,
-        "grctl_loop_stalls_total": 0,
         "grctl_journal_waiting": 0,
-        "grctl_database_up": 1,
         "grctl_workers state=up": 1,
         "grctl_inbox_messages": 0,
         "grctl_type_workers type=observed.order": 1,
@@ -67,7 +72,7 @@ async def test_a_run_is_counted_from_its_start_to_its_end(
     rows = samples["grctl_journal_batch_rows_sum"]
     assert rows == await client.database.pool.fetchval("select count(*) from grctl.events")
     assert 0 < samples["grctl_journal_commit_seconds_sum"] < LONG
-    assert 0 < samples["grctl_lease_left_seconds"] <= 2
+    assert 0 < samples["grctl_lease_left_seconds"] <= 30
 
 
 async def test_a_failed_run_and_a_refused_one_are_told_apart(
@@ -128,13 +133,12 @@ async def test_it_is_alive_and_ready(watched: Watched):
     worker = await watched()
     alive = await worker.get("/healthz")
     assert (alive.status_code, alive.json()["reasons"]) == (200, [])
-    ready = await worker.get("/readyz")
-    assert (ready.status_code, ready.json()["ok"]) == (200, True)
+    await wait_until(lambda: is_ready(worker), "it is ready", timeout=LONG)
     assert (await worker.get("/elsewhere")).status_code == 404
 
 
 async def test_a_loop_that_stands_still_is_seen_while_it_does(client: Client, watched: Watched):
-    worker = await watched(GRCTL_MAX_LOOP_STALL_SECONDS="8")
+    worker = await watched(GRCTL_LEASE_SECONDS="2", GRCTL_MAX_LOOP_STALL_SECONDS="8")
     await client.start_workflow("observed.blocking", "b", {"seconds": 7.5})
 
     async def is_dead() -> bool:
@@ -146,7 +150,7 @@ async def test_a_loop_that_stands_still_is_seen_while_it_does(client: Client, wa
     samples = await worker.samples()
     assert samples["grctl_database_up"] == 0
     assert samples["grctl_loop_silent_seconds"] > 4
-    assert samples["grctl_loop_stalls_total"] == 1
+    assert samples["grctl_loop_stalls_total"] >= 1
     assert samples["grctl_lease_held"] == 1
 
 
@@ -159,7 +163,7 @@ async def test_a_database_that_is_away_makes_it_unready_but_not_dead(server_home
         )  # fmt: skip
         async with process:
             worker = WatchedWorker(process, str(logged(process, "metrics served")["url"]))
-            assert (await worker.get("/readyz")).status_code == 200
+            await wait_until(lambda: is_ready(worker), "it is ready", timeout=LONG)
             await asyncio.to_thread(server.stop)
             answer = await worker.get("/readyz")
             assert answer.status_code == 503
@@ -173,10 +177,7 @@ async def test_a_database_that_is_away_makes_it_unready_but_not_dead(server_home
             assert (await worker.get("/healthz")).status_code == 200
             await asyncio.to_thread(server.start)
 
-            async def is_ready() -> bool:
-                return (await worker.get("/readyz")).status_code == 200
-
-            await wait_until(is_ready, "it is ready again", timeout=LONG)
+            await wait_until(lambda: is_ready(worker), "it is ready again", timeout=LONG)
 
 
 async def test_a_port_that_is_taken_is_named(database: Database):
