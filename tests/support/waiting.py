@@ -15,7 +15,7 @@ async def wait_until(
     condition: Callable[[], T | Awaitable[T]],
     description: str,
     *,
-    timeout: float = 10.0,
+    timeout: float = 30.0,
     interval: float = 0.02,
 ) -> T:
     """Look at `condition` until what it gives is true, and give that.

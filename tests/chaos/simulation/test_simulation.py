@@ -64,6 +64,6 @@ async def _elsewhere(server_url: str, *arguments: str) -> str:
             PYTHONHASHSEED="7" if os.environ.get("PYTHONHASHSEED") != "7" else "8",
         ),
     )
-    out, _ = await asyncio.wait_for(process.communicate(), 60)
+    out, _ = await asyncio.wait_for(process.communicate(), 300)
     assert process.returncode == 0, out.decode()
     return out.decode()
