@@ -7,6 +7,8 @@ from collections.abc import Coroutine, Sequence
 from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
+import asyncpg
+
 from grctl.client.starts import Start, Starts
 from grctl.engine.rows import Row, Transition
 from grctl.postgres.batch import Commit, arguments
@@ -27,14 +29,27 @@ HOUR = 3_600_000
 WF_TYPE = "model"
 
 
+async def one_connection(dsn: str) -> asyncpg.Pool[Any]:
+    """The shift of the clock is the connection's own: it is not reset, and never replaced, as by
+    default it is after 50,000 statements.
+    """
+
+    async def keep(_: asyncpg.Connection[Any]) -> None:
+        pass
+
+    return await asyncpg.create_pool(
+        dsn, min_size=1, max_size=1, max_queries=1 << 31, max_inactive_connection_lifetime=0,
+        reset=keep,
+    )  # fmt: skip
+
+
 class Shifted:
     """Each method is one statement of grctl's, as its caller runs it."""
 
     def __init__(self, settings: Settings) -> None:
         self._loop = asyncio.new_event_loop()
-        # One connection: the shift of the clock is its own.
-        self._database = Database(settings.model_copy(update={"pool_size": 1}))
-        self.run(self._database.open())
+        self._database = Database(settings)
+        self._database._pool = self.run(one_connection(self._database.dsn))
         self.run(self._database.pool.execute(SAME_ORDER))
         self.fetch("types", "register", WF_TYPE, "begin", ["begin"], ["poke"], ["ask"], [])
 
