@@ -9,32 +9,29 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from dataclasses import dataclass
 from enum import StrEnum
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from grctl.counts import counted
 from grctl.engine.codec import Codec
 from grctl.engine.exceptions import capture, details_to_json
 from grctl.engine.replay import CANCEL_RECEIVED
-from grctl.engine.retry import next_delay_ms
 from grctl.engine.rows import Transition
-from grctl.engine.transitions import Cause, Wake, after_directive, retried, stopped
-from grctl.errors import LeaseLostError, NonDeterminismError, PoisonedStep
+from grctl.engine.transitions import Cause, Wake
+from grctl.errors import LeaseLostError, NonDeterminismError
 from grctl.log import get_logger
-from grctl.models.directive import Complete, ContinueAsNew, Directive, Fail
-from grctl.models.error_details import ErrorDetails
 from grctl.models.run import RunStatus
 from grctl.postgres.journal import RecordRefusedError
+from grctl.worker import ends
 from grctl.worker.branches import BranchTask
 from grctl.worker.context import Context, Relatives, RunView
-from grctl.worker.run import HeldRun, run_after
+from grctl.worker.ends import End
+from grctl.worker.run import HeldRun
 from grctl.worker.run_logger import RunLogger, bind, ids_of
 from grctl.worker.scope import Scope, recorded_as, wait_for
 from grctl.worker.steps import StepCall, call_for
 from grctl.worker.store import Store
-from grctl.workflow.handler import DEFAULT_STEP_TIMEOUT, Handler, HandlerKind
+from grctl.workflow.handler import DEFAULT_STEP_TIMEOUT, Handler
 from grctl.workflow.workflow import Workflow
 
 if TYPE_CHECKING:
@@ -59,18 +56,6 @@ class Interrupt(StrEnum):
 
 _DROPPED = frozenset({Interrupt.TERMINATED, Interrupt.LOST, Interrupt.STOP})
 """After these nothing is recorded: the run is no longer ours, or is given back as it is."""
-
-_UNHANDLED = frozenset({"step.failed", "step.timeout", "run.timeout"})
-"""Ends of a step that has not handled its message: of a failed run it is handled at a retry."""
-
-
-@dataclass(slots=True)
-class _End:
-    """How a step ended: its row, and the transition it makes."""
-
-    kind: str
-    body: dict[str, str | None]
-    transition: Transition
 
 
 class Executor:
@@ -166,9 +151,9 @@ class Executor:
         run.step_name = call.name
         self.began = monotonic()
         if run.crashes >= self.worker.settings.max_step_crashes:
-            end = self._failed(_poisoned(run), Cause.POISONED)
-        elif call.ending is not None:
-            end = _End(call.row_kind, call.body, call.ending)
+            end = self._failed(ends.poison(run), Cause.POISONED)
+        elif call.end is not None:
+            end = call.end
         else:
             assert call.handler is not None
             ended = await self._perform(call, call.handler)
@@ -179,7 +164,7 @@ class Executor:
             end = ended
         return await self._finish(call, end)
 
-    async def _perform(self, call: StepCall, handler: Handler) -> _End | None:
+    async def _perform(self, call: StepCall, handler: Handler) -> End | None:
         """Run a handler. None if it was stopped and nothing may be recorded."""
         run = self.run
         scope = Scope(run, self._codec, run.recorded, run.step_attempt)
@@ -190,10 +175,10 @@ class Executor:
             run.record(CANCEL_RECEIVED)
         self.task.begin(scope.root)
         error: BaseException | None = None
-        returned: Any = None
+        value: Any = None
         try:
             arguments = call.arguments(self._codec)
-            returned = await handler.fn(self._context(scope), **arguments)
+            value = await handler.fn(self._context(scope), **arguments)
         except (Exception, asyncio.CancelledError) as raised:  # noqa: BLE001 - it ends the step
             error = raised
         self.task.branch = None
@@ -209,7 +194,7 @@ class Executor:
             self.interrupted = Interrupt.LOST
             end = None
         else:
-            end = self._ended(scope, handler, returned, error)
+            end = self._ended(scope, handler, value, error)
         scope.close()
         self._store.close()
         run.scope = None
@@ -218,13 +203,15 @@ class Executor:
         return end
 
     def _ended(
-        self, scope: Scope, handler: Handler, returned: Any, error: BaseException | None
-    ) -> _End:
+        self, scope: Scope, handler: Handler, value: Any, error: BaseException | None
+    ) -> End:
         """The end of a step that came to one by itself."""
         try:
             scope.check_all_asked()
             if error is None:
-                return self._returned(handler, returned)
+                end = ends.returned(self.run, handler, value, self._codec)
+                end.transition.writes = self._store.take_writes()
+                return end
         except Exception as wrong:  # noqa: BLE001 - else the run would come again, for ever
             error = wrong
         return self._raised(handler, error)
@@ -264,87 +251,29 @@ class Executor:
         clock = self.worker.clock.now
         return Context(view, self.workflow, self._store, scope, logger, clock, relatives)
 
-    def _returned(self, handler: Handler, returned: Any) -> _End:
-        answer: Any = None
-        if (
-            handler.kind is HandlerKind.UPDATE
-            and isinstance(returned, tuple)
-            and len(returned) == 2
-        ):
-            returned, answer = returned
-        if not isinstance(returned, Directive):
-            raise TypeError(
-                f"{handler.label} of workflow {self.workflow.workflow_type!r} returned "
-                f"{returned!r:.100}, not a Directive: return ctx.next.step(…), .wait(…), "
-                ".complete(…), .fail(…) or .continue_as_new(…)"
-            )
-        transition = after_directive(returned)
-        body: dict[str, str | None] = {"next": f'"{transition.go}"'}
-        if isinstance(returned, Complete):
-            body["next"] = '"complete"'
-            transition.result = self._codec.encode(
-                returned.result, what=f"result of workflow {self.workflow.workflow_type!r}"
-            )
-        elif isinstance(returned, Fail):
-            body["next"] = '"fail"'
-            transition.error = body["error"] = details_to_json(returned.error, self._codec)
-        elif isinstance(returned, ContinueAsNew):
-            body["next"] = '"continue_as_new"'
-            transition.successor = run_after(
-                self.run, self._codec.encode(returned.input, what="input of continue_as_new")
-            )
-            body["run_id"] = f'"{transition.successor["run_id"]}"'
-        else:
-            body["step"] = _text(self._codec, transition.step_name or transition.wait_step)
-            body["delay_ms"] = _text(self._codec, transition.delay_ms)
-        transition.writes = self._store.take_writes()
-        if handler.kind is HandlerKind.UPDATE:
-            what = f"answer of {handler.label}"
-            body["answer"] = self._codec.encode(answer, what=what)
-            transition.answer = self._answer(answer=body["answer"])
-        return _End("step.completed", body, transition)
-
-    def _answer(self, **given: str | None) -> dict[str, Any] | None:
-        """The answer to the update that this step handles, if it does."""
-        message = self.run.message
-        if message is None or message.kind != "update":
-            return None
-        ids = {"message_id": str(message.message_id), "run_id": str(self.run.run_id)}
-        return {**ids, "answer": None, "error": None, **given}
-
-    def _raised(self, handler: Handler, error: BaseException) -> _End:
+    def _raised(self, handler: Handler, error: BaseException) -> End:
         """An uncaught exception: the step's retry policy decides, then it fails the run."""
-        run = self.run
         if self.worker.tracing is not None and self.span is not None:
             self.worker.tracing.step_raised(self.span, error)
         policy = handler.retry_policy
         if policy is not None and not isinstance(
             error, NonDeterminismError | asyncio.CancelledError
         ):
-            delay_ms = next_delay_ms(policy, error, run.step_attempt, self.worker.fraction())
-            if delay_ms is not None:
-                body = {
-                    "error": details_to_json(capture(error), self._codec),
-                    "next_retry_delay_ms": str(delay_ms),
-                    "max_attempts": str(policy.max_attempts),
-                }
-                transition = retried(run.step_attempt + 1, delay_ms)
-                return _End("step.attempt_failed", dict(body), transition)
+            fraction = self.worker.fraction()
+            end = ends.attempt_failed(self.run, policy, error, fraction, self._codec)
+            if end is not None:
+                return end
         return self._failed(error, Cause.STEP_FAILED)
 
-    def _failed(self, error: BaseException, cause: Cause) -> _End:
+    def _failed(self, error: BaseException, cause: Cause) -> End:
         details = capture(error)
         log.warning("step failed", **self.ids, error=f"{details.type}: {details.message}"[:500])
-        transition = stopped(cause)
-        text = details_to_json(details, self._codec)
-        transition.error = recorded_as(step=_text(self._codec, self.run.step_name), error=text)
-        transition.answer = self._answer(error=text)
-        return _End("step.failed", {"error": text}, transition)
+        return ends.failed(self.run, self.run.step_name, cause, details, self._codec)
 
-    def _stopped(self, scope: Scope) -> _End | None:
+    def _stopped(self, scope: Scope) -> End | None:
         """The end of a step that was stopped from outside; None if nothing may be recorded."""
         if self.interrupted is Interrupt.RUN_TIMEOUT:
-            return _End("run.timeout", {}, stopped(Cause.RUN_TIMEOUT))
+            return ends.run_timed_out()
         if self.interrupted is not Interrupt.TIMEOUT:
             return None
         if scope.is_replaying:
@@ -352,24 +281,15 @@ class Executor:
                 scope.check_all_asked()
             except NonDeterminismError as error:
                 return self._failed(error, Cause.STEP_FAILED)
-        name = self.run.step_name
-        details = ErrorDetails(type="TimeoutError", message=f"step {name} timed out")
-        transition = stopped(Cause.STEP_TIMED_OUT)
-        transition.error = recorded_as(
-            step=_text(self._codec, name), error=details_to_json(details, self._codec)
-        )
-        told = capture(TimeoutError(details.message))
-        transition.answer = self._answer(error=details_to_json(told, self._codec))
         log.warning("step timed out", **self.ids)
-        return _End("step.timeout", {}, transition)
+        return ends.timed_out(self.run, self._codec)
 
-    async def _finish(self, call: StepCall, end: _End) -> bool:
+    async def _finish(self, call: StepCall, end: End) -> bool:
         """Write a step's end. Whether the worker goes on with the run."""
         run = self.run
         transition = end.transition
         # A message is handled by a step that ends: else it stays in the inbox.
-        keeps = transition.go == "retry" or end.kind in _UNHANDLED
-        transition.read = run.read if keeps else call.read
+        transition.read = run.read if end.kind in ends.UNHANDLED else call.read
         if transition.go in ("end", "stop") and run.parent_step is not None:
             transition.parent_run = run.parent_run_id
         end.body["cause"] = f'"{run.wake}"'
@@ -442,15 +362,3 @@ class Executor:
         scope = self.run.scope
         with contextlib.nullcontext() if scope is None else scope.reading():
             return await self.worker.holdings.load_store(self.run.run_id)
-
-
-def _text(codec: Any, value: Any) -> str | None:
-    return None if value is None else str(codec.encode(value))
-
-
-def _poisoned(run: HeldRun) -> PoisonedStep:
-    return PoisonedStep(
-        f"step {run.step_name!r} ended {counted(run.crashes, 'worker')} while it ran "
-        "(max_step_crashes); it is not tried again. Look in the workers' logs for what killed "
-        "them: memory, a signal, os._exit, a crash of a native library"
-    )

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from grctl.engine.codec import Codec
-from grctl.engine.exceptions import details_to_json
-from grctl.engine.rows import Transition
 from grctl.engine.transitions import Cause, Wake, still_waiting, stopped
 from grctl.models.error_details import ErrorDetails
 from grctl.worker.child import child_outcome
+from grctl.worker.ends import End, failed, run_timed_out
 from grctl.worker.run import HeldRun
-from grctl.worker.scope import recorded_as
 from grctl.workflow.arguments import bind
 from grctl.workflow.handler import Handler, HandlerKind
 from grctl.workflow.workflow import Workflow
@@ -22,7 +20,7 @@ __all__ = ["StepCall", "call_for"]
 
 @dataclass(slots=True)
 class StepCall:
-    """A handler and its payload; or, with ``ending``, a row and transition without any code."""
+    """A handler and its payload; or its end, where no code is to run."""
 
     name: str
     read: int
@@ -31,9 +29,7 @@ class StepCall:
     """What came by the inbox, recorded with the step; the start's input is the run's own."""
     input: str | None = None
     is_child: bool = False
-    ending: Transition | None = None
-    row_kind: str = ""
-    body: dict[str, str | None] = field(default_factory=dict)
+    end: End | None = None
 
     def arguments(self, codec: Codec) -> dict[str, Any]:
         """The handler's keyword arguments. TypeError or ValueError names what does not fit."""
@@ -58,33 +54,18 @@ def call_for(workflow: Workflow, run: HeldRun) -> StepCall:  # noqa: PLR0911 - a
         case Wake.TIMEOUT if run.wait_step is not None:
             return _step(workflow, run, run.wait_step)
         case Wake.TIMEOUT:
-            return _failed(
-                run,
-                "wait",
-                Cause.WAIT_TIMED_OUT,
-                ErrorDetails(
-                    type="TimeoutError", message="wait timed out without an on_timeout step"
-                ),
-                row_kind="wait.timed_out",
-            )
+            message = "wait timed out without an on_timeout step"
+            details = ErrorDetails(type="TimeoutError", message=message)
+            end = failed(run, "wait", Cause.WAIT_TIMED_OUT, details, Codec(), kind="wait.timed_out")
+            return StepCall("wait", run.read, end=end)
         case Wake.EVENT:
             return _message(workflow, run)
         case Wake.CANCEL:
-            body = {"reason": None if run.cancel_reason is None else _quoted(run.cancel_reason)}
-            return StepCall(
-                run.next_step or "",
-                run.read,
-                ending=stopped(Cause.CANCEL_TAKES_EFFECT),
-                row_kind="run.cancelled",
-                body=dict(body),
-            )
+            reason = None if run.cancel_reason is None else Codec().encode(run.cancel_reason)
+            end = End("run.cancelled", {"reason": reason}, stopped(Cause.CANCEL_TAKES_EFFECT))
+            return StepCall(run.next_step or "", run.read, end=end)
         case Wake.RUN_TIMEOUT:
-            return StepCall(
-                run.next_step or "",
-                run.read,
-                ending=stopped(Cause.RUN_TIMEOUT),
-                row_kind="run.timeout",
-            )
+            return StepCall(run.next_step or "", run.read, end=run_timed_out())
 
 
 def _step(workflow: Workflow, run: HeldRun, name: str) -> StepCall:
@@ -93,7 +74,7 @@ def _step(workflow: Workflow, run: HeldRun, name: str) -> StepCall:
     if handler is None and start is not None and start.name == name:
         return StepCall(name, run.read, start, input=run.input)
     if handler is None:
-        return _unknown(run, "step", name)
+        return _unknown(run, name)
     return StepCall(name, run.read, handler)
 
 
@@ -115,46 +96,17 @@ def _message(workflow: Workflow, run: HeldRun) -> StepCall:
             message.name,
             message.no,
             payload=message.payload,
-            ending=still_waiting(),
-            row_kind="event.unhandled",
+            end=End("event.unhandled", {}, still_waiting()),
         )
     return StepCall(
         message.name, message.no, handler, payload=message.payload, input=message.payload
     )
 
 
-def _unknown(run: HeldRun, what: str, name: str) -> StepCall:
-    return _failed(
-        run,
-        name,
-        Cause.STEP_FAILED,
-        ErrorDetails(
-            type="LookupError",
-            message=f"workflow {run.wf_type!r} has no {what} {name!r} in this worker's code: was "
-            "it renamed or removed while runs were open?",
-        ),
+def _unknown(run: HeldRun, name: str) -> StepCall:
+    details = ErrorDetails(
+        type="LookupError",
+        message=f"workflow {run.wf_type!r} has no step {name!r} in this worker's code: was it "
+        "renamed or removed while runs were open?",
     )
-
-
-def _failed(
-    run: HeldRun,
-    name: str,
-    cause: Cause,
-    details: ErrorDetails,
-    *,
-    row_kind: str = "step.failed",
-) -> StepCall:
-    error = details_to_json(details, Codec())
-    ending = stopped(cause)
-    ending.error = recorded_as(step=_quoted(name), error=error)
-    return StepCall(
-        name,
-        run.read,
-        ending=ending,
-        row_kind=row_kind,
-        body={"error": error},
-    )
-
-
-def _quoted(text: str) -> str:
-    return Codec().encode(text)
+    return StepCall(name, run.read, end=failed(run, name, Cause.STEP_FAILED, details, Codec()))

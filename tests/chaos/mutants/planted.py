@@ -372,7 +372,7 @@ REPLAY = [
     ),
     Mutant(
         "a message that a run's timeout struck counts as handled",
-        "grctl/worker/executor.py",
+        "grctl/worker/ends.py",
         '"step.timeout", "run.timeout"})',
         '"step.timeout"})',
         "tests/features/test_events.py",
