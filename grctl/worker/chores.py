@@ -84,7 +84,9 @@ class Chores:
                 if query["worker_no"] is None:
                     answer = await self._ask_handler(query, codec)
                 else:
-                    answer = activity_of(self._worker.executors.get(query["run_id"])).to_json()
+                    answer = activity_of(
+                        self._worker.slots.executors.get(query["run_id"])
+                    ).to_json()
         except (Exception, asyncio.CancelledError) as raised:
             if isinstance(raised, asyncio.CancelledError) and _is_cancelled():
                 raise

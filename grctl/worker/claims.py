@@ -38,6 +38,7 @@ class Claims:
 
     def __init__(self, worker: Worker, worker_no: int) -> None:
         self._worker = worker
+        self._slots = worker.slots
         self._worker_no = worker_no
         self._types = sorted(worker.workflows)
         self._called = asyncio.Event()
@@ -74,10 +75,10 @@ class Claims:
         """Claim until cancelled."""
         await self._worker.journal.until_open()  # what is claimed before it could not be recorded
         while True:
-            if alone := self._worker.suspects.alone_seconds:
+            if alone := self._slots.suspects.alone_seconds:
                 await self._until_called(alone)
                 continue
-            free = self._worker.free_slots
+            free = self._slots.free
             if free <= 0:
                 self._backlog = True  # what called us is still to be claimed
             elif not (self._backlog and free < self._worker.concurrency // 8):
@@ -91,7 +92,7 @@ class Claims:
         self._backlog = len(rows) >= free
         if rows:
             await self._prepare(rows)
-        if self._worker.free_slots <= 0:
+        if self._slots.free <= 0:
             self._backlog = True  # a suspect among them was claimed alone: there may be others
         if not self._backlog and monotonic() >= self._due_at:
             await self._ask_when_due(0.001 if rows else LEFT_BEHIND_SECONDS)
@@ -103,12 +104,22 @@ class Claims:
         )
         if monotonic() >= self._poll_at:
             self._poll_at = monotonic() + database.settings.poll_seconds
-            await self._worker.poll()
+            await self._poll()
         if rows[0]["queries"] or rows[0]["closings"]:
-            self._worker.asked()
+            self._worker.chores.call()
         seconds = rows[0]["seconds"]
         poll = database.settings.poll_seconds
         self._due_at = monotonic() + (poll if seconds is None else min(poll, max(soonest, seconds)))
+
+    async def _poll(self) -> None:
+        """What a missed notification or a lost answer would have told: cancels, and claims."""
+        slots = self._slots
+        if not slots.executors and not self.is_in_doubt:
+            return
+        for run_id in await self._worker.holdings.overlooked(slots.held):
+            executor = slots.executors.get(run_id)
+            if executor is not None:
+                executor.request_cancel()
 
     async def _wait(self) -> None:
         """Until called, or a timer is due; a poll that finds nothing due asks just that."""
@@ -183,7 +194,7 @@ class Claims:
         if self._worker.metrics is not None:
             self._worker.metrics.claimed(rows)
         for run in runs.values():
-            self._worker.execute(run)
+            self._slots.execute(run)
 
     async def _history(self, rows: Sequence[Any]) -> list[Row]:
         database = self._worker.database

@@ -323,7 +323,7 @@ class Executor:
                 self._tell_waiters(transition, asked)
             return False
         run.advance(Wake(answer.why or "step"), transition)
-        self.worker.exonerate(run.run_id)
+        self.worker.slots.exonerate(run.run_id)
         return True
 
     def _tell_waiters(self, transition: Transition, asked: int) -> None:
@@ -347,7 +347,7 @@ class Executor:
         if self.run_ends_at is not None:
             due.append(self.run_ends_at - monotonic())
         if due:
-            self.worker.parked(max(0.0, min(due)))
+            self.worker.claims.note_timer(max(0.0, min(due)))
 
     async def _drop(self) -> None:
         """The step was stopped unrecorded: give the run back, if it is still ours."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
 
 from asyncpg import Record
 
@@ -17,7 +16,6 @@ from grctl.client.starts import Start
 from grctl.worker.run import HeldRun
 
 if TYPE_CHECKING:
-    from grctl.worker.claims import Claims
     from grctl.worker.worker import Worker
 
 __all__ = ["OwnStarts"]
@@ -26,22 +24,20 @@ __all__ = ["OwnStarts"]
 class OwnStarts:
     """Those of one registration. A ``Taker`` of the client's starts."""
 
-    def __init__(self, worker: Worker, worker_no: int, claims: Claims) -> None:
+    def __init__(self, worker: Worker, worker_no: int) -> None:
         self.worker_no = worker_no
-        self.under_way: dict[UUID, Start] = {}
-        """Runs whose insert has no answer yet."""
         self._worker = worker
-        self._claims = claims
+        self._slots = worker.slots
+        self._claims = worker.claims
         self._journal = worker.journal
 
     def begin(self, starts: Sequence[Start]) -> bool:
         """Whether the worker takes these starts; then ``take`` or ``give_up`` follows."""
-        worker = self._worker
-        if self._claims.has_backlog or len(starts) > worker.free_slots:
+        if self._claims.has_backlog or len(starts) > self._slots.free:
             return False
-        if any(start.wf_type not in worker.workflows for start in starts):
+        if any(start.wf_type not in self._worker.workflows for start in starts):
             return False
-        self.under_way.update((start.run_id, start) for start in starts)
+        self._slots.starting.update((start.run_id, start) for start in starts)
         return True
 
     def take(self, starts: Sequence[Start], answers: Sequence[Record]) -> None:
@@ -50,7 +46,7 @@ class OwnStarts:
         """
         if len(answers) < len(starts):  # neither held nor refused: they were sent twice
             self._claims.is_in_doubt = True
-        sent = {start.run_id: self.under_way.pop(start.run_id) for start in starts}
+        sent = {start.run_id: self._slots.starting.pop(start.run_id) for start in starts}
         claimed = [
             _as_claimed(sent[each["run"]], each["created_at"])
             for each in answers
@@ -65,14 +61,14 @@ class OwnStarts:
         for row in claimed:
             run = HeldRun(row, self._journal)
             if worker.is_stopping:
-                worker.give_back(run)
+                self._slots.give_back(run)
             else:
-                worker.execute(run)
+                self._slots.execute(run)
 
     def give_up(self, starts: Sequence[Start]) -> None:
         """There was no answer. What is ours all the same is found by a poll, and given back."""
         for start in starts:
-            self.under_way.pop(start.run_id, None)
+            self._slots.starting.pop(start.run_id, None)
         self._claims.is_in_doubt = True
 
 

@@ -22,7 +22,7 @@ class Signals:
         self._listener = Listener(
             worker.database,
             {"wake": self._woken, "worker": self._addressed, "query": self._asked},
-            worker.called,
+            worker.claims.call,
         )
 
     async def run(self) -> None:
@@ -35,21 +35,21 @@ class Signals:
 
     def _woken(self, payload: str) -> None:
         if payload == "*" or not self._worker.workflows.keys().isdisjoint(payload.split("\n")):
-            self._worker.called()
+            self._worker.claims.call()
         if payload == "*":
-            self._worker.asked()
+            self._worker.chores.call()
 
     def _asked(self, payload: str) -> None:
         if payload in self._worker.workflows:
-            self._worker.asked()
+            self._worker.chores.call()
 
     def _addressed(self, payload: str) -> None:
         number, verb, run_id = payload.split(" ")
         if int(number) not in (0, self._worker.worker_no):
             return
-        executor = self._worker.executors.get(UUID(run_id))
+        executor = self._worker.slots.executors.get(UUID(run_id))
         if verb == "ask":
-            self._worker.asked()
+            self._worker.chores.call()
         if executor is None:
             return
         if verb == "cancel":

@@ -10,7 +10,7 @@ from grctl.worker.executor import Executor, Interrupt
 from grctl.worker.scope import Scope
 
 if TYPE_CHECKING:
-    from grctl.worker.worker import Worker
+    from grctl.worker.slots import Slots
 
 __all__ = ["Watch"]
 
@@ -23,17 +23,17 @@ GRACE_SECONDS = 5.0
 
 
 class Watch:
-    """Watches a worker's executors. One loop for all: a timer for each step would cost more."""
+    """Watches a worker's slots. One loop for all: a timer for each step would cost more."""
 
-    def __init__(self, worker: Worker) -> None:
-        self._worker = worker
+    def __init__(self, slots: Slots) -> None:
+        self._slots = slots
         self._stopped_at: dict[Executor, float] = {}
 
     async def run(self) -> None:
         """Watch until cancelled; asleep while nothing runs."""
         last = monotonic()
         while True:
-            await self._worker.has_runs.wait()
+            await self._slots.has_runs.wait()
             await asyncio.sleep(TICK_SECONDS)
             now = monotonic()
             # A stall of the loop is no step's fault alone: at most a second counts.
@@ -42,7 +42,7 @@ class Watch:
 
     def _tick(self, now: float, passed: float) -> None:
         sleeping = 0
-        for executor in list(self._worker.executors.values()):
+        for executor in list(self._slots.executors.values()):
             scope = executor.run.scope
             if executor.interrupted is not None:
                 self._check_stopped(executor, now)
@@ -50,16 +50,13 @@ class Watch:
                 sleeping += scope.is_sleeping
                 _check_times(executor, now, 0.0 if scope.is_sleeping else passed)
                 _note_long_tasks(scope, now)
-        has_more_room = sleeping > self._worker.sleeping
-        self._worker.sleeping = sleeping
-        if has_more_room:
-            self._worker.slot_freed()
+        self._slots.note_sleepers(sleeping)
 
     def _check_stopped(self, executor: Executor, now: float) -> None:
         since = self._stopped_at.setdefault(executor, now)
         if now - since > GRACE_SECONDS and executor.run.scope is not None:
-            self._worker.abandon(executor)
-        for gone in [e for e in self._stopped_at if e.run.run_id not in self._worker.executors]:
+            self._slots.abandon(executor)
+        for gone in [e for e in self._stopped_at if e.run.run_id not in self._slots.executors]:
             del self._stopped_at[gone]
 
 

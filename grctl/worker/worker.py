@@ -17,12 +17,11 @@ import random
 import socket
 from collections.abc import Iterable, Sequence
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 from grctl.client.client import Client
 from grctl.client.connection import Connection
 from grctl.engine.codec import Codec
-from grctl.errors import LeaseLostError
 from grctl.log import get_logger
 from grctl.postgres.journal import Journal
 from grctl.postgres.migrations import check
@@ -32,15 +31,14 @@ from grctl.worker import branches
 from grctl.worker.chores import Chores
 from grctl.worker.claims import Claims
 from grctl.worker.clock import DatabaseClock
-from grctl.worker.executor import Executor, Interrupt
+from grctl.worker.executor import Interrupt
 from grctl.worker.holdings import Holdings
 from grctl.worker.lease import LeaseKeeper
 from grctl.worker.own_starts import OwnStarts
 from grctl.worker.registration import by_type, name_for
 from grctl.worker.retention import Retention
-from grctl.worker.run import HeldRun
 from grctl.worker.signals import Signals
-from grctl.worker.suspects import Suspects
+from grctl.worker.slots import Slots
 from grctl.worker.watch import Watch
 from grctl.workflow.workflow import Workflow
 
@@ -93,17 +91,13 @@ class Worker:
         self.metrics = metrics
         self.tracing = connection.tracing
         self.fraction = random.random
-        self.executors: dict[UUID, Executor] = {}
-        self.suspects = Suspects()
-        self.has_runs = asyncio.Event()
-        self.sleeping = 0
+        self.slots = Slots(self)
         self.clock: DatabaseClock
         self.journal: Journal
         self.holdings: Holdings
-        self._claims: Claims | None = None
-        self._own_starts: OwnStarts
+        self.claims: Claims
+        self.chores: Chores
         self._lease: LeaseKeeper | None = None
-        self._chores: Chores
         self._crashed: asyncio.Future[Any]
         self._worker_no = 0
         self._ready_or_ended = asyncio.Event()
@@ -112,13 +106,8 @@ class Worker:
         self._stopping = asyncio.Event()
         self._fenced = asyncio.Event()
         self._stopped = asyncio.Event()
-        self._all_done = asyncio.Event()
-        self._all_done.set()
         self._shutdown_timeout = self.settings.shutdown_seconds
         self._started = False
-        self._loose: set[asyncio.Future[Any]] = set()
-
-    # --- life ---------------------------------------------------------------------------------
 
     async def start(self) -> None:
         """Work until ``stop()``. Blocks; ``run`` is the same.
@@ -167,7 +156,7 @@ class Worker:
         """
         if shutdown_timeout is not None:
             self._shutdown_timeout = shutdown_timeout
-            self._all_done.set()  # whoever waits looks at the new limit
+            self.slots.all_done.set()  # whoever waits looks at the new limit
         self._stopping.set()
         if self._started:
             await self._stopped.wait()
@@ -175,59 +164,47 @@ class Worker:
     async def _term(self) -> None:
         """From a registration until the worker is stopped or declared dead."""
         self._fenced.clear()
-        self._worker_no = await self.database.patiently("registering", self._register)
-        self.journal = Journal(self.database, self._worker_no, self._lost)
-        self.holdings = Holdings(self.database, self._worker_no)
-        self.journal.in_flight = lambda: len(self.executors)
-        self.journal.observer = self.metrics
-        lease = self._lease = LeaseKeeper(
-            self.database, self._worker_no, self.worker_id, self.journal_fence, self.metrics
-        )
-        claims = self._claims = Claims(self, self._worker_no)
+        number = self._worker_no = await self.database.patiently("registering", self._register)
+        journal = self.journal = Journal(self.database, number, self._lost)
+        journal.in_flight = lambda: len(self.slots.executors)
+        journal.observer = self.metrics
+        self.holdings = Holdings(self.database, number)
+        self.claims = Claims(self, number)
+        self.chores = Chores(self)
         on_close = self.client.connection.on_close
-        on_close.add(self.journal.fence)
-        starts = self.client.connection.starts
-        own_starts = self._own_starts = OwnStarts(self, self._worker_no, claims)
+        on_close.add(journal.fence)
         signals = Signals(self)
-        self._chores = Chores(self)
+        starts, own_starts = self.client.connection.starts, OwnStarts(self, number)
+        lease = self._lease = LeaseKeeper(
+            self.database, number, self.worker_id, journal.fence, self.metrics
+        )
         lease.start()
         self._crashed = asyncio.get_running_loop().create_future()
-        background = [self._crashed] + [
+        claiming = asyncio.ensure_future(self.claims.run())
+        background = [self._crashed, claiming] + [
             asyncio.ensure_future(part)
             for part in (
-                self.journal.run(),
+                journal.run(),
                 signals.run(),
-                Watch(self).run(),
-                self._chores.run(),
+                Watch(self.slots).run(),
+                self.chores.run(),
                 Retention(self.database, self.worker_id).run(),
-                claims.run(),
             )
         ]
         try:
             await self._until_open(signals)
-            self._was_ready = True
-            self._ready_or_ended.set()
             starts.taker = own_starts
-            log.info(
-                "worker ready",
-                worker=self.worker_id,
-                worker_no=self._worker_no,
-                workflows=sorted(self.workflows),
-                concurrency=self.concurrency,
-                lease_seconds=self.settings.lease_seconds,
-                pid=os.getpid(),
-            )
+            self._say_ready()
             await self._until_over(background)
-            background[-1].cancel()
+            claiming.cancel()
             if not self._fenced.is_set():
                 await self._drain()
         finally:
-            self._claims = None
             if starts.taker is own_starts:
                 starts.taker = None
             # Whatever ended the term: what still runs must not wait for a journal that is gone.
-            self.journal.fence()
-            on_close.discard(self.journal.fence)
+            journal.fence()
+            on_close.discard(journal.fence)
             for part in background:
                 part.cancel()
             await asyncio.gather(*background, return_exceptions=True)
@@ -235,6 +212,19 @@ class Worker:
             await lease.stop()
         if self._stopping.is_set():
             await self._sign_off()
+
+    def _say_ready(self) -> None:
+        self._was_ready = True
+        self._ready_or_ended.set()
+        log.info(
+            "worker ready",
+            worker=self.worker_id,
+            worker_no=self._worker_no,
+            workflows=sorted(self.workflows),
+            concurrency=self.concurrency,
+            lease_seconds=self.settings.lease_seconds,
+            pid=os.getpid(),
+        )
 
     async def _until_open(self, signals: Signals) -> None:
         """Until a run that comes now waits for nothing that is done once. Not for long: the server
@@ -262,28 +252,28 @@ class Worker:
 
     async def _drain(self) -> None:
         """Let running steps end; cancel and give back those that do not in time."""
-        log.info("worker draining", worker=self.worker_id, runs=len(self.executors))
+        log.info("worker draining", worker=self.worker_id, runs=len(self.slots.executors))
         loop = asyncio.get_running_loop()
         began = loop.time()
-        while self.executors:
+        while self.slots.executors:
             left = began + self._shutdown_timeout - loop.time()
             if left <= 0 or self._fenced.is_set():
                 break
-            self._all_done.clear()
+            self.slots.all_done.clear()
             try:
                 async with asyncio.timeout(left):
-                    await self._all_done.wait()
+                    await self.slots.all_done.wait()
             except TimeoutError:
                 break
-        self._drop_all(Interrupt.STOP)
+        self.slots.interrupt_all(Interrupt.STOP)
         try:
             async with asyncio.timeout(STOP_GRACE_SECONDS):
-                while self.executors:
-                    self._all_done.clear()
-                    await self._all_done.wait()
+                while self.slots.executors:
+                    self.slots.all_done.clear()
+                    await self.slots.all_done.wait()
                 await self.journal.flush()
         except TimeoutError:
-            deaf = sorted(executor.run.wf_id for executor in self.executors.values())
+            deaf = sorted(executor.run.wf_id for executor in self.slots.executors.values())
             log.error(
                 "steps do not stop",
                 worker=self.worker_id,
@@ -295,11 +285,14 @@ class Worker:
     def _lost(self) -> None:
         """The term is over, and all that runs is somebody else's."""
         self._fenced.set()
-        self._drop_all(Interrupt.LOST)
+        self.slots.interrupt_all(Interrupt.LOST)
 
-    def _drop_all(self, why: Interrupt) -> None:
-        for executor in list(self.executors.values()):
-            executor.interrupt(why)
+    def crash(self, error: BaseException) -> None:
+        """What no run can handle ends the worker like a crash. (asyncio itself lets SystemExit and
+        KeyboardInterrupt out of the loop, and no other BaseException.)
+        """
+        if not self._crashed.done():
+            self._crashed.set_exception(error)
 
     async def _sign_off(self) -> None:
         """The lease ends now, and what is still held is due at once for others."""
@@ -309,10 +302,6 @@ class Worker:
         except Exception as error:  # noqa: BLE001 - the lease runs out by itself
             log.warning("worker not signed off", worker=self.worker_id, error=repr(error)[:300])
         log.info("worker stopped", worker=self.worker_id)
-
-    def journal_fence(self) -> None:
-        """The lease is lost: nothing more may be recorded in this term."""
-        self.journal.fence()
 
     async def _register(self) -> int:
         number = await self.database.fetchval(
@@ -347,6 +336,16 @@ class Worker:
                 ),
             )
 
+    @property
+    def is_stopping(self) -> bool:
+        """Whether no further step is begun: runs are given back at the end of their steps."""
+        return self._stopping.is_set()
+
+    @property
+    def worker_no(self) -> int:
+        """The number of the present registration."""
+        return self._worker_no
+
     def vitals(self) -> Vitals:
         """How it is just now. May be asked by another thread."""
         lease = self._lease
@@ -360,124 +359,8 @@ class Worker:
             lease_left=0.0 if lease is None else max(0.0, lease.seconds_left),
             loop_silent=0.0 if lease is None else lease.loop_silent,
             longest_silence=self.settings.max_loop_stall_seconds,
-            held=len(self.executors),
-            sleeping=self.sleeping,
+            held=len(self.slots.executors),
+            sleeping=self.slots.sleeping,
             concurrency=self.concurrency,
             records_waiting=0 if lease is None else self.journal.waiting,
         )
-
-    # --- runs ---------------------------------------------------------------------------------
-
-    @property
-    def is_stopping(self) -> bool:
-        """Whether no further step is begun: runs are given back at the end of their steps."""
-        return self._stopping.is_set()
-
-    @property
-    def worker_no(self) -> int:
-        """The number of the present registration."""
-        return self._worker_no
-
-    @property
-    def free_slots(self) -> int:
-        """How many runs may be claimed now. One that only sleeps takes no slot."""
-        if self._stopping.is_set() or self._fenced.is_set() or self.suspects.alone_seconds:
-            return 0
-        under_way = len(self._own_starts.under_way)
-        return self.concurrency - len(self.executors) - under_way + self.sleeping
-
-    def execute(self, run: HeldRun) -> None:
-        """Set a claimed run going."""
-        executor = Executor(self, run, self.workflows[run.wf_type])
-        self.executors[run.run_id] = executor
-        self.suspects.note(run)
-        self.client.connection.waiters.hold(run.run_id)
-        self.has_runs.set()
-        executor.task = branches.start(
-            asyncio.get_running_loop(), executor.execute(), f"run {run.run_id}"
-        )
-        executor.task.add_done_callback(lambda task: self._ended(executor, task))
-
-    def abandon(self, executor: Executor) -> None:
-        """Go on without a step that does not stop."""
-        end = executor.abandon()
-        if end is None:
-            self._forget(executor)
-        else:
-            end.add_done_callback(lambda _: self._forget(executor))
-
-    def _ended(self, executor: Executor, task: asyncio.Task[Any]) -> None:
-        if not executor.is_abandoned:
-            self._forget(executor)
-        if task.cancelled():
-            return
-        error = task.exception()
-        if error is None or isinstance(error, LeaseLostError):
-            return
-        if not isinstance(error, Exception):
-            # Not the run's to handle: it ends the worker like a crash. (asyncio itself lets
-            # SystemExit and KeyboardInterrupt out of the loop, and no other BaseException.)
-            if not self._crashed.done():
-                self._crashed.set_exception(error)
-            return
-        log.error("executor failed", **executor.ids, exc_info=error)
-        # Ours by a defect only. Its run must not be held for ever by a worker that lives on. Not at
-        # once: what failed may fail again, and must not become a busy loop.
-        self.give_back(executor.run, self.settings.poll_seconds)
-
-    def give_back(self, run: HeldRun, delay: float = 0.0) -> None:
-        """Make a run that is not executed due for others, after so many seconds."""
-        giving = asyncio.ensure_future(self._give_back(run, delay))
-        self._loose.add(giving)
-        giving.add_done_callback(self._loose.discard)
-
-    async def _give_back(self, run: HeldRun, delay: float) -> None:
-        await asyncio.sleep(delay)
-        await self.holdings.give_back(run)
-
-    def _forget(self, executor: Executor) -> None:
-        if self.executors.get(executor.run.run_id) is executor:
-            del self.executors[executor.run.run_id]
-            self.client.connection.waiters.let_go(executor.run.run_id)
-        if not self.executors:
-            self.has_runs.clear()
-            self._all_done.set()
-        self.slot_freed()
-        self.exonerate(executor.run.run_id)
-
-    def exonerate(self, run_id: UUID) -> None:
-        """A step has ended without a crash: if it was suspected of one, it was alone for it."""
-        if self.suspects.forget(run_id):
-            self.called()
-
-    def slot_freed(self) -> None:
-        """There is room for another run."""
-        if self._claims is not None:
-            self._claims.freed()
-
-    def parked(self, seconds: float | None) -> None:
-        """A run of ours waits; by itself it is due in so many seconds."""
-        if self._claims is not None and seconds is not None:
-            self._claims.note_timer(seconds)
-
-    def called(self) -> None:
-        """There may be something to claim."""
-        if self._claims is not None:
-            self._claims.call()
-
-    def asked(self) -> None:
-        """There may be queries to answer, or children of ended parents to close."""
-        self._chores.call()
-
-    async def poll(self) -> None:
-        """What a missed notification or a lost answer would have told: cancels, and claims."""
-        if not self.executors and not (self._claims and self._claims.is_in_doubt):
-            return
-        for run_id in await self.holdings.overlooked(self._held):
-            executor = self.executors.get(run_id)
-            if executor is not None:
-                executor.request_cancel()
-
-    def _held(self) -> set[UUID]:
-        """What is ours in the database, as far as we know."""
-        return self.executors.keys() | self._own_starts.under_way.keys()

@@ -65,9 +65,8 @@ async def test_a_claim_and_a_fence_stay_bounded_under_a_held_snapshot(
             await asyncio.gather(
                 *(client.run_workflow("cost.brief", f"{number}/{n}") for n in range(RUNS))
             )
-            assert worker._claims is not None
             given = (worker.worker_no, ["cost.brief"], 500)
-            claims.append(await buffers(database, sql, *given, worker._claims._since))
+            claims.append(await buffers(database, sql, *given, worker.claims._since))
             whole.append(await buffers(database, sql, *given, None))
             fences.append(
                 await buffers(

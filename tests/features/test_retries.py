@@ -126,7 +126,7 @@ async def test_a_backoff_of_a_step_holds_no_worker_and_is_cancelled_at_once(
     worker = await serve(flaky)
     handle = await client.start_workflow("retries.flaky", "a", {"how": "much later"})
     await has_status(database, "a", "delayed")
-    await wait_until(lambda: not worker.executors, "the worker lets go of it")
+    await wait_until(lambda: not worker.slots.executors, "the worker lets go of it")
     await worker.stop()
 
     await handle.cancel()

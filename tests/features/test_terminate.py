@@ -27,7 +27,7 @@ async def test_a_hung_step_is_stopped_on_the_worker_that_has_it(
     with pytest.raises(asyncio.CancelledError):
         await handle.result(timeout=5)
     await wait_until(lambda: book.count("cancelled"), "its coroutine is stopped")
-    await wait_until(lambda: not holder.executors, "its slot is free")
+    await wait_until(lambda: not holder.slots.executors, "its slot is free")
     assert await kinds_of(database, "a") == ["run.terminated"]
     assert await client.run_workflow("features.sleeper", "b", {"how": "none"}) == "woken"
 

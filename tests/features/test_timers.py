@@ -288,7 +288,7 @@ async def test_ten_thousand_waiting_runs_cost_a_worker_nothing(
         return await count(database, "runs", "status = 'waiting'") == 10_000
 
     await wait_until(all_wait, "all wait", timeout=60)
-    await wait_until(lambda: not worker.executors, "the worker holds none")
+    await wait_until(lambda: not worker.slots.executors, "the worker holds none")
     gc.collect()
     objects = len(gc.get_objects())
     gc.collect()
@@ -297,10 +297,10 @@ async def test_ten_thousand_waiting_runs_cost_a_worker_nothing(
         return await transactions_in_a_while(database) <= idle + 5
 
     await wait_until(is_as_idle, "the waiting runs cost no transactions", timeout=30)
-    assert worker.free_slots == worker.concurrency
+    assert worker.slots.free == worker.concurrency
     # Objects: as many as with no run at all, give or take what any program does in a while.
     assert abs(len(gc.get_objects()) - objects) < 2000
-    assert not worker.executors
+    assert not worker.slots.executors
     assert held_runs() <= others
 
 

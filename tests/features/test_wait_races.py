@@ -117,7 +117,7 @@ async def test_an_event_that_comes_while_the_timers_step_runs_is_handled_after_i
     await handle.send("hit")
 
     assert await handle.result(timeout=10) == "timer"
-    await wait_until(lambda: not worker.executors, "nothing of the run stays in the worker")
+    await wait_until(lambda: not worker.slots.executors, "nothing of the run stays in the worker")
 
 
 async def test_an_event_sent_in_an_open_transaction_wins_or_loses_as_a_whole(

@@ -88,7 +88,7 @@ async def mortal(workflow: Workflow, settings: Settings) -> AsyncIterator[Worker
         try:
             yield worker
         finally:
-            executors = [executor.task for executor in worker.executors.values()]
+            executors = [executor.task for executor in worker.slots.executors.values()]
             worker.journal.fence()
             running.cancel()
             for task in executors:

@@ -65,7 +65,7 @@ async def test_a_run_is_given_back_behind_its_row_that_is_on_its_way(
     it = await client.start_workflow("given-back", "it")
     for wf_id in ("in the first batch", "in the second"):
         await client.start_workflow("given-back", wf_id)
-    await wait_until(lambda: bodies and len(old.executors) == 3, "all run", timeout=30)
+    await wait_until(lambda: bodies and len(old.slots.executors) == 3, "all run", timeout=30)
     await serve(served_by("new"))
     async with locked(database, "in the second"):
         async with locked(database, "in the first batch"):

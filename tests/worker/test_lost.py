@@ -64,7 +64,7 @@ async def test_a_step_that_lost_its_run_begins_no_compensation(
         )
     gate.set()
     await wait_until(lambda: ends, "the step was stopped")
-    await wait_until(lambda: not worker.executors, "and came to its end")
+    await wait_until(lambda: not worker.slots.executors, "and came to its end")
 
     assert bodies == ["work"]
     assert ends == ["cancelled"]

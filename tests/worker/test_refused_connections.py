@@ -70,7 +70,7 @@ async def test_a_worker_that_is_not_let_in_for_a_while_fails_no_run(
 ) -> None:
     worker = await serve(workflow, changed=theirs)
     handle = await client.start_workflow("gated", "a")
-    await wait_until(lambda: worker.executors, "the run is held", timeout=30)
+    await wait_until(lambda: worker.slots.executors, "the run is held", timeout=30)
     await shut_out(database, role, "grctl journal")
     gate.set()
     await wait_until(

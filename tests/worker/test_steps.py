@@ -252,7 +252,7 @@ async def test_a_step_that_takes_too_long_fails_its_run_and_records_nothing_more
     worker: Worker = await serve(workflow)
     handle = await client.start_workflow("slow", "a")
     await asyncio.wait_for(begun.wait(), 30)
-    [executor] = worker.executors.values()
+    [executor] = worker.slots.executors.values()
     assert executor.step_time_left is not None
     assert 0 < executor.step_time_left <= 3600
     executor.step_time_left = 0.0  # as if the hour were over
@@ -385,7 +385,7 @@ async def test_a_stop_of_start_itself_leaves_nothing_hanging(
         running.cancel()
         await asyncio.wait({running}, timeout=10)
         assert running.cancelled()
-        await wait_until(lambda: not worker.executors, "its steps have ended")
+        await wait_until(lambda: not worker.slots.executors, "its steps have ended")
     assert await kinds(database) == []
 
 

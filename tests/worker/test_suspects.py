@@ -60,7 +60,7 @@ async def test_nothing_begins_beside_a_suspect_until_its_step_has_ended(
     monkeypatch.setattr("grctl.worker.suspects.ALONE_SECONDS", 600.0)
     worker = await with_a_suspect(database, client, serve)
     ours = await worker.client.start_workflow("suspects.guarded", "ours")
-    assert worker.free_slots == 0
+    assert worker.slots.free == 0
     owners = "select wf_id, owner is not null from grctl.runs"
     assert dict(await database.fetch(owners)) == {"suspect": True, "good": False, "ours": False}
 
@@ -85,4 +85,4 @@ async def test_a_suspect_that_lives_on_holds_up_nobody_for_long(
 
     await wait_until(lambda: begun == ["suspect", "good"], "the other has begun")
 
-    assert worker.free_slots == worker.concurrency - 2
+    assert worker.slots.free == worker.concurrency - 2

@@ -53,7 +53,7 @@ class Process:
     async def kill(self) -> None:
         """From one moment to the next nothing of it reaches the server any more."""
         self.link.is_dead = True
-        executors = [executor.task for executor in self.worker.executors.values()]
+        executors = [executor.task for executor in self.worker.slots.executors.values()]
         if hasattr(self.worker, "journal"):
             self.worker.journal.fence()
         await _bury(self.main, *executors)
