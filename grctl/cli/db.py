@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from grctl.cli.session import DatabaseUrl, Schema
 from grctl.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -13,13 +14,6 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="The schema in the database: make, upgrade, check.", no_args_is_help=True)
 
-DatabaseUrl = Annotated[
-    str | None,
-    typer.Option("--database-url", help="PostgreSQL URL; default: GRCTL_DATABASE_URL."),
-]
-Schema = Annotated[
-    str | None, typer.Option("--schema", help="Schema's name; default: GRCTL_SCHEMA, or grctl.")
-]
 AsSql = Annotated[
     bool, typer.Option("--sql", help="Print the SQL instead of running it; needs no database.")
 ]

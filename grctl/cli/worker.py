@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from grctl.cli.session import DatabaseUrl, Schema
+
 if TYPE_CHECKING:
     from grctl.settings import Settings
 
@@ -67,14 +69,8 @@ EPILOG = (
 
 def worker(
     targets: Targets = None,
-    database_url: Annotated[
-        str | None,
-        typer.Option("--database-url", help="PostgreSQL URL; default: GRCTL_DATABASE_URL."),
-    ] = None,
-    schema: Annotated[
-        str | None,
-        typer.Option("--schema", help="Schema's name; default: GRCTL_SCHEMA, or grctl."),
-    ] = None,
+    database_url: DatabaseUrl = None,
+    schema: Schema = None,
     concurrency: Concurrency = None,
     name: Name = None,
     lease_seconds: LeaseSeconds = None,
