@@ -131,6 +131,8 @@ async def test_a_plain_function_that_raises_stop_iteration_fails_and_does_not_ha
 
     assert (await execute(start)).endswith("first raised StopIteration")
     assert await rows(database) == [("task.failed", "first", 1)]
+
+
 def logged(fn: Callable[..., Awaitable[int]]) -> Callable[..., Awaitable[int]]:
     """As many decorators are written: what it makes of an ``async def`` is none."""
 
