@@ -79,6 +79,13 @@ class Commit(asyncio.Future[Answer]):
         """Never: see the class."""
         return False
 
+    def set_exception(self, exception: type | BaseException, /) -> None:
+        """It is not recorded. Nobody waits for some (a long task's start): asyncio shall not
+        complain of that, as whoever refuses a record says so.
+        """
+        super().set_exception(exception)
+        self._log_traceback = False
+
     def measure(self) -> int:
         """About how many bytes it adds to its batch."""
         row, transition = self.row, self.transition

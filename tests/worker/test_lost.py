@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from typing import Any
 
+import asyncpg
 import pytest
 
 from grctl.client import Client
-from grctl.worker import Context, task
+from grctl.worker import Context, Worker, task
 from grctl.workflow import Directive, Workflow
 from tests.support import Database, wait_until
 
@@ -71,3 +73,38 @@ async def test_a_step_that_lost_its_run_begins_no_compensation(
     # Its start may have been noted, where it stood for more than a second before the loss.
     outcomes = "select count(*) from grctl.events where kind <> 'task.started'"
     assert await database.fetchval(outcomes) == 0
+    assert await database.fetchval("select count(*) from grctl.events") == 0
+
+
+async def test_a_start_on_its_way_when_the_lease_is_lost_is_nobodys_error(
+    database: Database, client: Client, serve: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    workflow, gate = Workflow("lost"), asyncio.Event()
+
+    @task
+    async def stand() -> None:
+        await gate.wait()
+
+    @workflow.start()
+    async def start(ctx: Context) -> Directive:
+        await stand()
+        return ctx.next.complete()
+
+    worker: Worker = await serve(workflow)
+    handle = await client.start_workflow("lost", "a")
+
+    def is_noted() -> bool:
+        scopes = [held.run.scope for held in worker.executors.values()]
+        return any(call.noted for scope in scopes if scope for call in scope.active.values())
+
+    blocker = await asyncpg.connect(database.dsn)
+    async with blocker.transaction():
+        await blocker.execute("lock table grctl.events")
+        await wait_until(is_noted, "the task's start is on its way", timeout=30)
+        worker.journal_fence()
+    await blocker.close()
+    gate.set()
+    await handle.result(timeout=30)
+
+    gc.collect()  # asyncio complains when the future goes
+    assert "never retrieved" not in caplog.text
