@@ -103,6 +103,9 @@ class Slots:
         if not executor.is_abandoned:
             self._let_go(executor)
         if task.cancelled():
+            # Nothing here cancels it between two steps; code that kept hold of its task may have.
+            if not (self._worker.is_stopping or self._worker.journal.is_fenced):
+                self.give_back(executor.run, self._worker.settings.poll_seconds)
             return
         error = task.exception()
         if error is None or isinstance(error, LeaseLostError):

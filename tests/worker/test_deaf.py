@@ -1,4 +1,4 @@
-"""Steps that do not stop when they are stopped: their runs end without them."""
+"""Steps that do not stop when they are stopped, or stop what is not theirs: their runs go on."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import contextlib
 from datetime import timedelta
 from typing import Any
 
+import asyncpg
 import pytest
 
 from grctl.client import Client
@@ -14,6 +15,7 @@ from grctl.errors import StepFailed
 from grctl.models.history import EventReceived
 from grctl.worker import Context
 from grctl.workflow import Directive, Workflow
+from tests.support import Database, wait_until
 
 
 async def test_a_handler_that_is_left_to_itself_has_its_message_in_the_history(
@@ -42,3 +44,36 @@ async def test_a_handler_that_is_left_to_itself_has_its_message_in_the_history(
 
     received = [e.msg for e in await client.get_history("a") if e.kind == "event.received"]
     assert received == [EventReceived("told", 7)]
+
+
+async def test_code_that_cancels_its_run_between_two_steps_does_not_leave_it_hanging(
+    database: Database, client: Client, serve: Any
+) -> None:
+    """As a timer does that a step set for itself, and forgot."""
+    workflow, gate, tasks = Workflow("forgetful"), asyncio.Event(), []
+
+    @workflow.start()
+    async def start(ctx: Context) -> Directive:
+        tasks.append(asyncio.current_task())
+        await gate.wait()
+        return ctx.next.wait()
+
+    @workflow.event()
+    async def told(ctx: Context, number: int) -> Directive:
+        return ctx.next.complete(number)
+
+    await serve(workflow)
+    handle = await client.start_workflow("forgetful", "a")
+    await wait_until(lambda: tasks, "the step runs")
+    await handle.send("told", 7)
+    blocker = await asyncpg.connect(database.dsn)
+    async with blocker.transaction():
+        await blocker.execute("lock table grctl.inbox in access exclusive mode")
+        gate.set()
+        blocked = "select from pg_locks where relation = 'grctl.inbox'::regclass and not granted"
+        await wait_until(lambda: blocker.fetch(blocked), "the event is read", timeout=30)
+        tasks[0].cancel()
+        await asyncio.wait(tasks)
+    await blocker.close()
+
+    assert await handle.result(timeout=30) == 7
