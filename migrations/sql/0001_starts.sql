@@ -93,7 +93,8 @@ begin
             n.parent, n.parent_step, n.policy, n.trace
         from unnest(p_new) as n
         join grctl.workflow_types w on w.wf_type = n.wf_type
-        order by n.run_id
+        -- In one order for all: who meets an id that another is just inserting waits for that one.
+        order by n.wf_id collate "C", n.run_id
         on conflict do nothing
         returning run_id
     )

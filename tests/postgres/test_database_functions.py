@@ -296,6 +296,32 @@ async def test_the_clock_of_everything_durable_can_be_shifted(database: Database
     assert await database.fetchval("select grctl.now() - now() = interval '1 day'")
 
 
+async def test_starts_of_the_same_workflow_ids_in_opposite_orders_do_not_deadlock(
+    database: Database, pool: Pool
+) -> None:
+    rival = await asyncpg.connect(database.dsn)
+    try:
+        async with rival.transaction():
+            # Who has got one of the ids waits here before the next.
+            await rival.execute(
+                "insert into grctl.runs (run_id, wf_id, wf_type, status) "
+                "values ($1, 'between', 't', 'scheduled')",
+                uuid4(),
+            )
+            first = asyncio.create_task(start(pool, "a", "between", "z"))
+            await wait_until(lambda: blocked(database, 1), "one is blocked", timeout=30)
+            second = asyncio.create_task(start(pool, "z", "between", "a"))
+            await wait_until(lambda: blocked(database, 2), "the other is blocked", timeout=30)
+    finally:
+        await rival.close()
+    answers = await asyncio.gather(first, second)
+
+    assert [[why for _, why in each] for each in answers] == [
+        ["started", "running", "started"],
+        ["running", "running", "running"],
+    ]
+
+
 async def blocked(database: Database, number: int) -> bool:
     found = await database.fetchval(
         "select count(*) from pg_stat_activity "
