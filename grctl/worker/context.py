@@ -10,12 +10,14 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from grctl.models.directive import (
+    MAX_DELAY,
     Complete,
     ContinueAsNew,
     Directive,
     Fail,
     NextStep,
     Wait,
+    check_seconds,
 )
 from grctl.models.error_details import ErrorDetails
 from grctl.worker.operations import branch_of_step, recorded_value, sleep
@@ -169,8 +171,10 @@ class Context:
         A cancel of the run ends it early. For days rather than minutes, end the step with
         ``ctx.next.step(fn, delay=…)`` instead: that holds no memory either.
         """
-        if not isinstance(duration, timedelta) or duration < timedelta(0):
-            raise ValueError(f"ctx.sleep takes a timedelta that is not negative, not {duration!r}")
+        if not isinstance(duration, timedelta) or not timedelta(0) <= duration <= MAX_DELAY:
+            raise ValueError(
+                f"ctx.sleep takes a timedelta from 0 to {MAX_DELAY.days} days, not {duration!r}"
+            )
         branch = branch_of_step("ctx.sleep()")
         return sleep(branch, branch.next_key(), duration)
 
@@ -228,6 +232,7 @@ class Context:
         child failed, asyncio.CancelledError if it was cancelled or terminated, TimeoutError.
         """
         branch = branch_of_step("ctx.run_child()")
+        check_seconds("the timeout of ctx.run_child()", timeout)
         start_key, end_key = branch.next_key(), branch.next_key()
         child = ChildStart(
             workflow_type, workflow_id, workflow_input, workflow_timeout, None, parent_close_policy

@@ -20,7 +20,9 @@ from grctl.engine.identity import Branch
 from grctl.engine.transitions import milliseconds
 from grctl.errors import WorkflowAlreadyRunningError, WorkflowError, WorkflowTypeNotRegisteredError
 from grctl.ids import new_run_id
+from grctl.models.directive import check_timeout
 from grctl.models.run import RunStatus
+from grctl.models.text import is_text
 from grctl.worker.branches import tell_owed_cancel
 from grctl.worker.operations import record_cancelled
 from grctl.worker.scope import Scope, recorded_as, wait_for
@@ -32,7 +34,7 @@ POLICIES = ("abandon", "cancel", "terminate")
 
 @dataclass(frozen=True, slots=True)
 class ChildStart:
-    """A child to be started. ValueError for what cannot be."""
+    """A child to be started. ValueError for what cannot be, TypeError for another timeout."""
 
     wf_type: str
     wf_id: str
@@ -50,8 +52,13 @@ class ChildStart:
             raise ValueError(
                 f"parent_close_policy must be one of {', '.join(POLICIES)}, not {self.policy!r}"
             )
-        if self.timeout is not None and self.timeout <= timedelta(0):
-            raise ValueError(f"a child's timeout must be positive, not {self.timeout}")
+        for what, name in (("id", self.wf_id), ("type", self.wf_type)):
+            if not is_text(name):
+                raise ValueError(
+                    f"a workflow {what} must be a string without NUL and lone surrogates, "
+                    f"not {name!r:.80}"
+                )
+        check_timeout("a child's timeout", self.timeout)
 
 
 async def start_child(branch: Branch, key: str, child: ChildStart, epoch: int) -> UUID:
@@ -176,6 +183,8 @@ def _child_result(codec: Codec, body: str, return_type: Any) -> Any:
 
 async def send(branch: Branch, key: str, wf_id: str, name: str, payload: Any, epoch: int) -> None:
     """Put an event into the inbox of a workflow id's open run."""
+    if not is_text(wf_id):
+        raise WorkflowError(f"workflow {wf_id!r:.80} has no open run: it takes no events")
     await _message(
         branch,
         key,
@@ -213,8 +222,11 @@ async def _message(
     scope = cast("Scope", branch.scope)
     kind, row_kind = kinds
     name, payload = described["event_name"], described["payload"]
-    if not isinstance(name, str) or not name:
-        raise ValueError(f"an event's name must be a non-empty string, not {name!r:.80}")
+    if not name or not is_text(name):
+        raise ValueError(
+            "an event's name must be a non-empty string without NUL and lone surrogates, "
+            f"not {name!r:.80}"
+        )
     text = scope.codec.encode(described, what=f"event {name!r}")
     recorded = scope.ask(key, kind, name, text)
     if recorded is not None and recorded.outcome is not None:

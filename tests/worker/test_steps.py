@@ -178,9 +178,51 @@ async def raises_with_a_megabyte(ctx: Context) -> Directive:
     raise ValueError("m" * (5 * 1024 * 1024))
 
 
+async def sends_to_no_name(ctx: Context) -> Directive:
+    await ctx.send("somebody", "a\0b")
+    raise AssertionError
+
+
+async def sends_to_no_id(ctx: Context) -> Directive:
+    await ctx.send("a\0b", "x")
+    raise AssertionError
+
+
+async def starts_no_id(ctx: Context) -> Directive:
+    await ctx.start_child("elsewhere", "a\ud800")
+    raise AssertionError
+
+
+async def starts_no_type(ctx: Context) -> Directive:
+    await ctx.start_child("a\0b", "child")
+    raise AssertionError
+
+
+async def starts_for_ages(ctx: Context) -> Directive:
+    await ctx.start_child("elsewhere", "child", workflow_timeout=timedelta(days=200_000_000))
+    raise AssertionError
+
+
+async def waits_a_timedelta_for_its_child(ctx: Context) -> Directive:
+    await ctx.run_child("elsewhere", "child", timeout=timedelta(seconds=1))  # type: ignore[arg-type]  # that is the test
+    raise AssertionError
+
+
+async def sleeps_for_ages(ctx: Context) -> Directive:
+    await ctx.sleep(timedelta.max)
+    raise AssertionError
+
+
 @pytest.mark.parametrize(
     ("start", "message"),
     [
+        (sends_to_no_name, r"ValueError: an event's name must be .* without NUL"),
+        (sends_to_no_id, r"WorkflowError: workflow 'a\\x00b' has no open run"),
+        (starts_no_id, r"ValueError: a workflow id must be a string without NUL"),
+        (starts_no_type, r"ValueError: a workflow type must be a string without NUL"),
+        (starts_for_ages, r"ValueError: a child's timeout must be .* at most 36525 days"),
+        (waits_a_timedelta_for_its_child, r"TypeError: .*number of seconds, not timedelta"),
+        (sleeps_for_ages, r"ValueError: ctx.sleep takes a timedelta from 0 to 36525 days"),
         (returns_nothing, r"TypeError: .*'returns_nothing'.* returned None, not a Directive"),
         (returns_a_directive_of_its_own, r"TypeError: Finish\(result=1\) is no directive that"),
         (returns_the_base_of_directives, r"TypeError: Directive\(\) is no directive that"),
