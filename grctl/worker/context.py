@@ -98,6 +98,13 @@ class Next:
             raise TypeError(
                 f"ctx.next.fail takes ErrorDetails(type=…, message=…), not {error!r:.100}"
             )
+        for name in ("type", "message", "stack_trace", "qualified_type"):
+            value = getattr(error, name)
+            if not isinstance(value, str):
+                raise TypeError(
+                    f"ctx.next.fail: ErrorDetails.{name} must be a str, not "
+                    f"{type(value).__name__} {value!r:.100}"
+                )
         return Fail(error)
 
     def continue_as_new(self, **input: Any) -> Directive:

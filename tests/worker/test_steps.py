@@ -178,6 +178,11 @@ async def raises_with_a_megabyte(ctx: Context) -> Directive:
     raise ValueError("m" * (5 * 1024 * 1024))
 
 
+async def fails_with_an_error(ctx: Context) -> Directive:
+    error: Any = ValueError("the reason")
+    return ctx.next.fail(ErrorDetails(type="Sorry", message=error))
+
+
 async def sends_to_no_name(ctx: Context) -> Directive:
     await ctx.send("somebody", "a\0b")
     raise AssertionError
@@ -216,6 +221,7 @@ async def sleeps_for_ages(ctx: Context) -> Directive:
 @pytest.mark.parametrize(
     ("start", "message"),
     [
+        (fails_with_an_error, r"TypeError: .*ErrorDetails.message must be a str, .*the reason"),
         (sends_to_no_name, r"ValueError: an event's name must be .* without NUL"),
         (sends_to_no_id, r"WorkflowError: workflow 'a\\x00b' has no open run"),
         (starts_no_id, r"ValueError: a workflow id must be a string without NUL"),
