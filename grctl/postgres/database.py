@@ -15,6 +15,7 @@ import asyncpg
 
 from grctl.errors import ConfigurationError
 from grctl.log import get_logger
+from grctl.postgres.migrations import check
 from grctl.postgres.sql import statements
 from grctl.settings import Settings
 
@@ -58,6 +59,15 @@ async def _keep(_: asyncpg.Connection[Any]) -> None:
     """Instead of asyncpg's reset on each release: there is nothing to reset, and it costs a
     transaction.
     """
+
+
+_MISSING = (
+    asyncpg.InvalidSchemaNameError,
+    asyncpg.UndefinedTableError,
+    asyncpg.UndefinedColumnError,
+    asyncpg.UndefinedFunctionError,
+)
+"""What a statement of ours meets on a schema that is not there, or of another version."""
 
 
 class Database:
@@ -126,17 +136,19 @@ class Database:
 
     async def fetch(self, file: str, name: str, *args: Any) -> list[asyncpg.Record]:
         """Run one statement by name; its rows."""
-        return await self._ask(lambda c: c.fetch(self.sql(file, name), *args))
+        return await self.ask(lambda c: c.fetch(self.sql(file, name), *args))
 
     async def fetchval(self, file: str, name: str, *args: Any) -> Any:
         """Run one statement by name; the first value of its first row."""
-        return await self._ask(lambda c: c.fetchval(self.sql(file, name), *args))
+        return await self.ask(lambda c: c.fetchval(self.sql(file, name), *args))
 
-    async def _ask(
+    async def ask(
         self, statement: Callable[[asyncpg.pool.PoolConnectionProxy[Any]], Awaitable[T]]
     ) -> T:
         """Run one statement on a connection of the pool. One that gave no answer is not kept: to
         hear of its end, asyncpg would wait for the server once more.
+
+        DatabaseNotMigratedError or DatabaseTooNewError where it asks for what is not there.
         """
         async with self.pool.acquire() as connection:
             try:
@@ -147,6 +159,9 @@ class Database:
             except TimeoutError:
                 connection.terminate()
                 await self.suspect()
+                raise
+            except _MISSING:
+                await check(connection, self.schema)  # says so, if that is why
                 raise
 
     async def suspect(self) -> None:

@@ -27,20 +27,21 @@ async def read_history(
     Both are of one moment: a step that ends meanwhile is in both or in neither.
     """
     run_sql, page_sql = database.sql("history", "run"), database.sql("history", "page")
-    async with (
-        database.pool.acquire() as connection,
-        _snapshot(connection),
-    ):
-        found = await connection.fetchrow(run_sql, wf_id, run_id)
-        if found is None:
-            return None
-        rows: list[Row] = []
-        while True:
-            last = rows[-1].seq if rows else 0
-            page = await connection.fetch(page_sql, found["run_id"], last, PAGE_ROWS)
-            rows += (Row(**dict(row)) for row in page)
-            if len(page) < PAGE_ROWS:
-                return _record(found), rows
+
+    async def read(connection: Any) -> tuple[RunRecord, list[Row]] | None:
+        async with _snapshot(connection):
+            found = await connection.fetchrow(run_sql, wf_id, run_id)
+            if found is None:
+                return None
+            rows: list[Row] = []
+            while True:
+                last = rows[-1].seq if rows else 0
+                page = await connection.fetch(page_sql, found["run_id"], last, PAGE_ROWS)
+                rows += (Row(**dict(row)) for row in page)
+                if len(page) < PAGE_ROWS:
+                    return _record(found), rows
+
+    return await database.ask(read)
 
 
 def _snapshot(connection: Any) -> Transaction:

@@ -48,7 +48,7 @@ async def fetch(database: Database, statement: Select[Any]) -> list[asyncpg.Reco
         compile_kwargs={"render_postcompile": True},
     )
     arguments = [compiled.params[name] for name in compiled.positiontup or ()]
-    return await database.pool.fetch(str(compiled), *arguments)
+    return await database.ask(lambda connection: connection.fetch(str(compiled), *arguments))
 
 
 def _runs(schema: str, wanted: RunFilter) -> Select[Any]:

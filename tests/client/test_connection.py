@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from grctl.client import Connection
-from grctl.errors import ConfigurationError
+from grctl.client import Client, Connection, WorkflowStart
+from grctl.errors import ConfigurationError, DatabaseNotMigratedError
 from grctl.settings import Settings
 from tests.support import Database
 
@@ -30,3 +30,20 @@ async def test_a_url_and_single_settings_go_before_all_settings_at_once(
 async def test_a_single_setting_beside_all_at_once_is_checked(settings: Settings) -> None:
     with pytest.raises(ConfigurationError, match="pool_size"):
         await Connection.connect(settings=settings, pool_size=-1)
+
+
+async def test_a_client_says_that_the_database_is_not_migrated(
+    empty_database: Database, settings: Settings
+) -> None:
+    async with await Connection.connect(empty_database.dsn, settings=settings) as connection:
+        client = Client(connection)
+        for asked in (
+            client.start_workflow("order", "a"),
+            client.run_workflow("order", "a"),
+            client.start_workflows([WorkflowStart("order", "a")]),
+            client.describe("a"),
+            client.get_history("a"),
+            client.list_workflows(),
+        ):
+            with pytest.raises(DatabaseNotMigratedError, match="run `grctl db upgrade`"):
+                await asked
