@@ -46,6 +46,7 @@ class Settings(BaseSettings):
         allow_inf_nan=False,
         extra="forbid",
         frozen=True,
+        hide_input_in_errors=True,  # it may be a password
     )
 
     database_url: str | None = Field(

@@ -5,6 +5,7 @@ import os
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from grctl.errors import ConfigurationError
 from grctl.settings import (
@@ -171,6 +172,13 @@ def test_passwords_are_neither_in_what_is_printed_nor_in_the_repr():
 def test_no_password_gets_through_the_mask(password):
     masked = mask_url(f"postgresql://me:{password}@host:5432/d?sslmode=require")
     assert masked == "postgresql://me:****@host:5432/d?sslmode=require"
+
+
+def test_settings_that_are_made_without_load_settings_show_no_password_either():
+    for wrong in ({"database_url": "mysql://u:hidden@db/app"}, {"dashboard_token": "hidden"}):
+        with pytest.raises(ValidationError) as told:
+            Settings(**wrong)
+        assert "hidden" not in str(told.value)
 
 
 def test_another_database_of_the_same_server():
