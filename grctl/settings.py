@@ -14,7 +14,7 @@ from typing import Any, Literal
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
 from pydantic import Field, ValidationError, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from grctl.ages import parse_retention
 from grctl.errors import ConfigurationError
@@ -227,9 +227,39 @@ def load_settings(**overrides: Any) -> Settings:
     Raises:
         ConfigurationError: a value is not allowed; every one is named, with what is.
     """
+    return _made(Settings, overrides)
+
+
+def change_settings(settings: Settings, **overrides: Any) -> Settings:
+    """`settings`, with the `overrides` that are not None; no variable has a say.
+
+    Raises:
+        ConfigurationError: as of `load_settings`.
+    """
+    made = _made(_Given, overrides)
+    given = [name for name, value in overrides.items() if value is not None]
+    return settings.model_copy(update={name: getattr(made, name) for name in given})
+
+
+class _Given(Settings):
+    """Settings of what is given alone."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - pydantic's signature
+        init_settings: PydanticBaseSettingsSource,
+        *_others: PydanticBaseSettingsSource,
+        **_named: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """What is given, and no variable."""
+        return (init_settings,)
+
+
+def _made(kind: type[Settings], overrides: Mapping[str, Any]) -> Settings:
     given = {name: value for name, value in overrides.items() if value is not None}
     try:
-        return Settings(**given)
+        return kind(**given)
     except ValidationError as error:
         problems = [_problem(dict(item), given) for item in error.errors(include_url=False)]
     # Raised out here: chained, the original would print the value, and with it a password.

@@ -10,7 +10,7 @@ from grctl.client.starts import Starts
 from grctl.client.waiters import Waiters
 from grctl.engine.codec import Codec
 from grctl.postgres.database import Database
-from grctl.settings import Settings, load_settings
+from grctl.settings import Settings, change_settings, load_settings
 
 if TYPE_CHECKING:
     from grctl.telemetry.tracing import Tracing
@@ -54,10 +54,10 @@ class Connection:
         """
         if dsn is not None:
             overrides["database_url"] = dsn
-        loaded = load_settings(**overrides)
-        if settings is not None:
-            given = [name for name, value in overrides.items() if value is not None]
-            loaded = settings.model_copy(update={name: getattr(loaded, name) for name in given})
+        if settings is None:
+            loaded = load_settings(**overrides)
+        else:
+            loaded = change_settings(settings, **overrides)
         connection = cls(loaded, tracer_provider)
         await connection.database.open()
         return connection

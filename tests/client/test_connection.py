@@ -47,3 +47,14 @@ async def test_a_client_says_that_the_database_is_not_migrated(
         ):
             with pytest.raises(DatabaseNotMigratedError, match="run `grctl db upgrade`"):
                 await asked
+
+
+async def test_no_variable_has_a_say_in_settings_that_are_given(
+    database: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GRCTL_CONCURRENCY", "many")
+    monkeypatch.setenv("GRCTL_LISTEN_URL", NOWHERE)
+    async with await Connection.connect(settings=settings) as connection:
+        assert connection.settings == settings
+    async with await Connection.connect(database.dsn, settings=settings, pool_size=2) as connection:
+        assert connection.settings == settings.model_copy(update={"pool_size": 2})
