@@ -29,6 +29,7 @@ import asyncpg
 
 from grctl.client import Client, Connection
 from grctl.dev import EmbeddedPostgres
+from grctl.errors import WorkflowError
 from grctl.models import HistoryKind, RunStatus
 from grctl.postgres import migrations
 from grctl.settings import load_settings, normalize_url, with_database
@@ -136,19 +137,35 @@ class Sandbox:
 
         Raises:
             TimeoutError: it is not, by then.
+            WorkflowError: the run has ended.
             WorkflowNotFoundError: there is no such run.
         """
-        async with asyncio.timeout(timeout):
-            while not await self._is_parked(workflow_id, step):  # noqa: ASYNC110 - nobody tells
-                await asyncio.sleep(0.01)
+        found = "was not looked at yet"
+        try:
+            async with asyncio.timeout(timeout):
+                while found := await self._why_not_parked(workflow_id, step):  # noqa: ASYNC110 - nobody tells
+                    await asyncio.sleep(0.01)
+        except TimeoutError as error:
+            place = "" if step is None else f" by step {step!r}"
+            raise TimeoutError(
+                f"workflow {workflow_id!r} was not parked{place} within {timeout:g} s: it {found}"
+            ) from error
 
-    async def _is_parked(self, workflow_id: str, step: str | None) -> bool:
+    async def _why_not_parked(self, workflow_id: str, step: str | None) -> str:
+        """What the run does instead; empty if it is parked."""
         run = await self.client.describe(workflow_id)
+        if run.status.is_ended:
+            how = run.status.value if run.error is None else f"{run.status.value}: {run.error}"
+            raise WorkflowError(
+                f"workflow {workflow_id!r} waits for nothing: it has ended ({how})", run.error
+            )
         if run.status not in PARKED:
-            return False
+            return f"is {run.status.value}, at step {run.step_name!r}"
         history = await self.client.get_history(workflow_id)
         steps = [each.step_name for each in history if each.kind == HistoryKind.STEP_COMPLETED]
-        return step is None or steps[-1:] == [step]
+        if step is None or steps[-1:] == [step]:
+            return ""
+        return f"is {run.status.value}, parked by step {steps[-1] if steps else None!r}"
 
 
 @functools.cache

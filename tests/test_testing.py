@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from grctl.errors import WorkflowNotFoundError
+from grctl.errors import WorkflowError, WorkflowNotFoundError
 from grctl.models import Directive
 from grctl.testing import Sandbox
 from grctl.worker import Context, task
@@ -86,6 +86,20 @@ async def test_sandboxes_know_nothing_of_each_other(server_url: str) -> None:
         await one.until_waiting("7")
         with pytest.raises(WorkflowNotFoundError):
             await other.client.describe("7")
+
+
+async def test_whoever_waits_in_vain_is_told_what_the_run_does_instead(server_url: str) -> None:
+    async with Sandbox(bill, database_url=server_url) as sandbox:
+        await sandbox.client.start_workflow("sandboxes.bill", "7", "ada")
+        await sandbox.until_waiting("7")
+        with pytest.raises(TimeoutError, match=r"not parked by step 'overdue' within 0\.1 s"):
+            await sandbox.until_waiting("7", step="overdue", timeout=0.1)
+
+        await sandbox.client.start_workflow("sandboxes.bill", "8", {"client": "ada"})
+        with pytest.raises(
+            WorkflowError, match=r"'8' waits for nothing: it has ended .*'customer'"
+        ):
+            await sandbox.until_waiting("8")
 
 
 async def test_a_clock_is_not_turned_back(server_url: str) -> None:
