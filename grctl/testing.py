@@ -29,10 +29,10 @@ import asyncpg
 
 from grctl.client import Client, Connection
 from grctl.dev import EmbeddedPostgres
-from grctl.errors import WorkflowError
+from grctl.errors import ConfigurationError, WorkflowError
 from grctl.models import HistoryKind, RunStatus
 from grctl.postgres import migrations
-from grctl.settings import load_settings, normalize_url, with_database
+from grctl.settings import load_settings, mask_url, with_database
 from grctl.worker import Worker
 from grctl.workflow import Workflow
 
@@ -74,9 +74,15 @@ class Sandbox:
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
             server = self._server_url or os.environ.get(SERVER_VARIABLE)
-            server = normalize_url(server) if server else await asyncio.to_thread(_embedded_server)
+            if server:
+                server = load_settings(database_url=server).require_database_url()
+            else:
+                server = await asyncio.to_thread(_embedded_server)
             self.database_url = await _own_database(server, stack)
             settings = load_settings(database_url=self.database_url, **self._settings)
+            if "listen_url" not in self._settings:
+                # A variable means the database of the environment, not the sandbox's own.
+                settings = settings.model_copy(update={"listen_url": None})
             await migrations.upgrade(self.database_url, settings.db_schema)
             connection = await Connection.connect(settings=settings)
             await stack.enter_async_context(connection)
@@ -176,7 +182,13 @@ def _embedded_server() -> str:
 
 async def _own_database(server: str, stack: AsyncExitStack) -> str:
     name = f"sandbox_{secrets.token_hex(6)}"
-    await _execute(server, f"create database {name}")
+    try:
+        await _execute(server, f"create database {name}")
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError) as error:
+        raise ConfigurationError(
+            f"cannot create the sandbox's database on {mask_url(server)}: "
+            f"{type(error).__name__}: {error}"
+        ) from error
     stack.push_async_callback(_execute, server, f"drop database if exists {name} with (force)")
     return with_database(server, name)
 

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from grctl.errors import WorkflowError, WorkflowNotFoundError
+from grctl.errors import ConfigurationError, WorkflowError, WorkflowNotFoundError
 from grctl.models import Directive
 from grctl.testing import Sandbox
 from grctl.worker import Context, task
@@ -106,6 +106,30 @@ async def test_a_clock_is_not_turned_back(server_url: str) -> None:
     async with Sandbox(bill, database_url=server_url) as sandbox:
         with pytest.raises(ValueError, match="turned back"):
             await sandbox.advance(timedelta(days=-1))
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("postgresql://u:hidden@127.0.0.1:1/app", r"create .* on postgresql://u:\*\*\*\*@127"),
+        ("mysql://u:hidden@db/app", "expected a PostgreSQL URL"),
+    ],
+)
+async def test_a_server_that_cannot_be_reached_is_a_configuration_error(
+    url: str, said: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=said) as told:
+        async with Sandbox(bill, database_url=url):
+            raise AssertionError
+    assert "hidden" not in str(told.value)
+
+
+async def test_a_sandbox_listens_on_its_own_database(
+    server_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GRCTL_LISTEN_URL", server_url)
+    async with Sandbox(bill, database_url=server_url) as sandbox:
+        assert sandbox.client.connection.settings.listen_url is None
 
 
 async def test_without_a_url_the_embedded_server_is_used() -> None:
