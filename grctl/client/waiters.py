@@ -226,6 +226,11 @@ class Waiters:
 
     def _start(self) -> None:
         if self._tasks:
+            if self._tasks[0].get_loop() is not asyncio.get_running_loop():
+                raise RuntimeError(
+                    "this connection belongs to another event loop, where its results are heard: "
+                    "make a Connection in each"
+                )
             return
         if self._is_closed:
             raise RuntimeError("the connection is closed: nothing can be waited for over it")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from grctl.client import Client, Connection, WorkflowStart
 from grctl.errors import ConfigurationError, DatabaseNotMigratedError
+from grctl.ids import new_run_id
 from grctl.settings import Settings
 from tests.support import Database
 
@@ -58,3 +61,13 @@ async def test_no_variable_has_a_say_in_settings_that_are_given(
         assert connection.settings == settings
     async with await Connection.connect(database.dsn, settings=settings, pool_size=2) as connection:
         assert connection.settings == settings.model_copy(update={"pool_size": 2})
+
+
+async def test_a_connection_of_another_event_loop_is_refused_rather_than_waited_on(
+    settings: Settings,
+) -> None:
+    async with await Connection.connect(settings=settings) as connection:
+        await connection.waiters.ready()
+        future_of = Client(connection).handle_of(new_run_id(), "a", "order").result
+        with pytest.raises(RuntimeError, match="belongs to another event loop"):
+            await asyncio.to_thread(lambda: asyncio.run(future_of(timeout=30)))
