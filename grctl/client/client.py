@@ -16,6 +16,7 @@ from grctl.client.page import (
     RunPage,
     check_limit,
     check_since,
+    check_text,
     cursor_of,
     read_cursor,
     read_statuses,
@@ -204,6 +205,8 @@ class Client:
 
         check_limit(limit)
         check_since(since)
+        check_text("type", type)
+        check_text("id_prefix", id_prefix)
         wanted = RunFilter(
             wf_type=type,
             statuses=read_statuses(status),

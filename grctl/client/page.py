@@ -7,8 +7,17 @@ from datetime import datetime
 from uuid import UUID
 
 from grctl.models.run import RunInfo, RunStatus
+from grctl.models.text import is_text
 
-__all__ = ["RunPage", "check_limit", "check_since", "cursor_of", "read_cursor", "read_statuses"]
+__all__ = [
+    "RunPage",
+    "check_limit",
+    "check_since",
+    "check_text",
+    "cursor_of",
+    "read_cursor",
+    "read_statuses",
+]
 
 LARGEST_PAGE = 1_000
 
@@ -25,7 +34,9 @@ def read_statuses(status: str | Iterable[str] | None) -> list[RunStatus] | None:
     """One status or several, by name. ValueError says which there are."""
     if status is None:
         return None
-    names = [status] if isinstance(status, str) else list(status)
+    names = (
+        list(status) if isinstance(status, Iterable) and not isinstance(status, str) else [status]
+    )
     try:
         return [RunStatus(name) for name in names]
     except ValueError as error:
@@ -40,9 +51,19 @@ def check_limit(limit: int) -> None:
 
 
 def check_since(since: datetime | None) -> None:
-    """ValueError for a time that does not say which it is."""
-    if since is not None and since.tzinfo is None:
-        raise ValueError(f"since must have a time zone, as in datetime.now(UTC), not {since!r}")
+    """ValueError for what is no time, or does not say which it is."""
+    if since is not None and (not isinstance(since, datetime) or since.tzinfo is None):
+        raise ValueError(
+            f"since must have a time zone and be a datetime, as datetime.now(UTC), not {since!r}"
+        )
+
+
+def check_text(what: str, value: str | None) -> None:
+    """ValueError for what no run can have."""
+    if value is not None and not is_text(value):
+        raise ValueError(
+            f"{what} must be a string without NUL and lone surrogates, not {value!r:.80}"
+        )
 
 
 def cursor_of(run_id: UUID) -> str:

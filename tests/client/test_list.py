@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
@@ -85,6 +85,12 @@ async def test_since_counts_from_the_start_of_a_run(client, runs):
         ({"limit": 1001}, "not 1001"),
         ({"cursor": "next"}, "cursor must be the next_cursor of a page"),
         ({"since": datetime(2024, 5, 1)}, "since must have a time zone"),  # noqa: DTZ001
+        ({"since": date(2024, 5, 1)}, "since must have a time zone and be a datetime"),
+        ({"since": "2024-05-01"}, "since must have a time zone and be a datetime"),
+        ({"status": 5}, "5 is not a valid RunStatus: the statuses are"),
+        ({"type": ["shop"]}, "type must be a string .* not \\['shop'"),
+        ({"type": "a\0b"}, "type must be a string without NUL"),
+        ({"id_prefix": 5}, "id_prefix must be a string"),
     ],
 )
 async def test_what_cannot_be_asked_for_is_refused(client, asked, message):
