@@ -29,6 +29,8 @@ __all__ = ["make_app"]
 log = get_logger("grctl.dashboard")
 
 HEALTH_SECONDS = 5.0
+AGAIN_SECONDS = 3
+"""After which a browser asks again for a page that could not be made."""
 
 
 def make_app(client: Client, settings: Settings, access: Access | None = None) -> ASGIApp:
@@ -105,13 +107,18 @@ async def _unreachable(request: Request, error: Exception) -> Response:
     log.warning(
         "database unavailable", path=request.url.path, error=f"{type(error).__name__}: {error}"
     )
-    return site_of(request).page(
+    is_act = request.method == "POST"
+    then = "It is not known whether it was done." if is_act else "The page tries again by itself."
+    answer = site_of(request).page(
         request,
         "error.html",
         503,
         title="The database does not answer",
-        words=f"{type(error).__name__}: {error}. The page tries again by itself.",
+        words=f"{type(error).__name__}: {error}. {then}",
     )
+    if not is_act:
+        answer.headers["refresh"] = str(AGAIN_SECONDS)
+    return answer
 
 
 async def _defect(request: Request, error: Exception) -> Response:

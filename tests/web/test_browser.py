@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import AsyncExitStack
+
 import pytest
 
 from grctl.web.serve import beside
 from tests.support import wait_until
+from tests.support.proxy import proxied
 
 axe = pytest.importorskip("axe_playwright_python.base", reason="needs axe-playwright-python")
 
@@ -200,6 +203,24 @@ async def test_the_pages_work_without_scripts(browser, url, client, worker, data
     await page.get_by_text("The run is terminated.").wait_for()
     await context.close()
     assert await status_of(database, "c-1") == "terminated"
+
+
+async def test_a_page_comes_by_itself_once_the_database_is_back(browser, settings, database):
+    async with proxied(database.dsn) as proxy, AsyncExitStack() as stack:
+        more = {"database_url": proxy.url, "dashboard_port": 0}
+        address = stack.enter_context(beside(settings.model_copy(update=more)))
+        context = await browser.new_context(base_url=address)
+        stack.push_async_callback(context.close)
+        page = await context.new_page()
+        page.set_default_timeout(30_000)
+        await page.goto("/workers")
+        proxy.refuses = True
+        proxy.cut_all()
+        answer = await page.goto("/runs")
+        assert answer.status == 503
+        await page.get_by_role("heading", name="The database does not answer").wait_for()
+        proxy.refuses = False
+        await page.get_by_role("heading", name="Runs").wait_for()
 
 
 async def test_nobody_sees_anything_before_they_have_signed_in(browser, settings):
