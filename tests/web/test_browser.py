@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack
 
 import pytest
 
+from grctl.postgres.retention import delete
 from grctl.web.serve import beside
 from tests.support import wait_until
 from tests.support.proxy import proxied
@@ -203,6 +204,20 @@ async def test_the_pages_work_without_scripts(browser, url, client, worker, data
     await page.get_by_text("The run is terminated.").wait_for()
     await context.close()
     assert await status_of(database, "c-1") == "terminated"
+
+
+async def test_a_run_that_is_deleted_while_shown_is_said_to_be(page, client, worker, database):
+    handle = await client.start_workflow("shop.courier", "gone", {"order": "7"})
+    await waiting(database, "gone")
+    await page.goto(f"/runs/{handle.run_id}")
+    await handle.terminate()
+    await page.get_by_role("status", name="Status of the run").filter(has_text="term").wait_for()
+    row = await database.fetch("select run_id, ended_at from grctl.runs")
+    await delete(client.database, [row[0]["run_id"]], [row[0]["ended_at"]])
+    told = page.locator("#live-words")
+    await told.filter(has_text="The run is no longer there").wait_for()
+    assert await page.locator("#wf-id").text_content() == "gone"
+    assert not await page.get_by_role("button", name="Pause").is_visible()
 
 
 async def test_a_page_comes_by_itself_once_the_database_is_back(browser, settings, database):

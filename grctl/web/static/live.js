@@ -53,11 +53,20 @@ class Following {
       this.box.classList.remove("lost");
       if (!this.isPaused) this.say("Live");
     } catch (error) {
+      if (error instanceof Gone) return this.end();
       this.pause = Math.min(this.pause * 2, LONGEST_PAUSE);
       this.box.classList.add("lost");
       this.say(error instanceof SignedOut ? "Signed out: load the page again" : "No answer; it is tried again");
     }
     this.soon(this.pause);
+  }
+
+  // What is shown stays, as it was last; there is nothing to ask for any more.
+  end() {
+    this.box.classList.add("lost");
+    this.button.hidden = true;
+    this.say("The run is no longer there: it was deleted");
+    this.isPaused = true;
   }
 
   async hasChanged() {
@@ -87,10 +96,12 @@ class Following {
 }
 
 class SignedOut extends Error {}
+class Gone extends Error {}
 
 async function ask(url) {
   const answer = await fetch(url, { headers: { "X-Live": "1" }, signal: AbortSignal.timeout(30_000) });
   if (answer.status === 401) throw new SignedOut();
+  if (answer.status === 404) throw new Gone();
   if (!answer.ok) throw new Error(String(answer.status));
   return answer;
 }
