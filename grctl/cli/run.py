@@ -94,7 +94,10 @@ async def _start(
 ) -> WorkflowHandle:
     from datetime import timedelta
 
-    limit = None if timeout is None else timedelta(seconds=timeout)
+    try:
+        limit = None if timeout is None else timedelta(seconds=timeout)
+    except (OverflowError, ValueError):  # infinity, and what is no number
+        raise ValueError(f"--timeout is a number of seconds, not {timeout}") from None
     return await client.start_workflow(wf_type, wf_id, value, timeout=limit)
 
 

@@ -79,6 +79,13 @@ async def test_a_workflow_that_times_out_is_exit_code_5(cli):
     assert one_line(done) == "error: workflow 'p-1' did not end within its timeout\n"
 
 
+@pytest.mark.parametrize("seconds", ["inf", "1e300", "nan"])
+async def test_a_timeout_that_is_no_time_is_wrong_usage(cli, seconds):
+    done = await cli("start", "shop", "--timeout", seconds)
+    assert done.code == 2
+    assert one_line(done).startswith("error: --timeout is a number of seconds, not ")
+
+
 @pytest.mark.parametrize("how", ["cancel", "terminate"])
 async def test_a_workflow_that_is_cancelled_is_exit_code_4(cli, client, how):
     running = asyncio.create_task(cli("run", "parked", "--id", "p-1"))
