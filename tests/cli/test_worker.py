@@ -201,7 +201,7 @@ async def test_a_third_signal_breaks_off_what_does_not_stop(database, client, tm
             while worker.returncode is None:
                 worker.terminate()
                 await asyncio.sleep(0.05)
-        assert await worker.wait(timeout=5) == 1
+        assert await worker.wait() == 1
 
 
 @pytest.mark.slow

@@ -37,7 +37,7 @@ async def test_a_parked_run_is_cancelled_at_once_with_no_worker_up(
     assert await status_of(database, "a") == "cancelled"
     assert await body_of_the_end(database) == "changed my mind"
     with pytest.raises(asyncio.CancelledError):
-        await handle.result(timeout=5)
+        await handle.result(timeout=30)
     assert book.count("woken") == 0
 
 
@@ -97,7 +97,7 @@ async def test_a_cancel_wakes_a_sleep_and_a_backoff_early_and_the_step_sees_why(
     await handle.cancel()
 
     with pytest.raises(asyncio.CancelledError):
-        await handle.result(timeout=5)
+        await handle.result(timeout=30)
     assert await handle.query("stored", "cancel requested") is True
     assert await status_of(database, "a") == "cancelled"
 

@@ -136,7 +136,7 @@ async def test_a_handle_goes_with_the_chain(client: Client, serve: Any, database
     assert await handle.query("seen") == ["y"]
     await handle.cancel("enough")
     with pytest.raises(asyncio.CancelledError):
-        await handle.result(timeout=5)
+        await handle.result(timeout=30)
     with pytest.raises(WorkflowError, match="has ended"):
         await handle.send("finish")
     with pytest.raises(WorkflowError, match="has ended"):

@@ -25,7 +25,7 @@ async def test_a_hung_step_is_stopped_on_the_worker_that_has_it(
 
     assert await status_of(database, "a") == "terminated"
     with pytest.raises(asyncio.CancelledError):
-        await handle.result(timeout=5)
+        await handle.result(timeout=30)
     await wait_until(lambda: book.count("cancelled"), "its coroutine is stopped")
     await wait_until(lambda: not holder.slots.executors, "its slot is free")
     assert await kinds_of(database, "a") == ["run.terminated"]
@@ -55,7 +55,7 @@ async def test_a_stopped_worker_is_no_obstacle_and_writes_nothing_when_it_wakes(
     await wait_until(lambda: book.count("at gate"), "the step runs")
     worker.stop()
 
-    await asyncio.wait_for(handle.terminate("now"), 5)
+    await asyncio.wait_for(handle.terminate("now"), 30)
 
     assert await status_of(database, "a") == "terminated"
     before = await kinds_of(database, "a")

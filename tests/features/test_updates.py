@@ -26,7 +26,7 @@ async def test_an_update_changes_the_run_and_answers(client: Client, serve: Any)
         Order(item="tea", amount=2)
     )
     assert await handle.update("end_with", "the end") == "ended"
-    assert await handle.result(timeout=5) == "the end"
+    assert await handle.result(timeout=30) == "the end"
 
 
 async def test_updates_of_many_senders_are_handled_once_each(

@@ -89,7 +89,7 @@ async def test_a_waiter_after_the_end_gets_the_result_at_once(client: Client, se
         await client.run_workflow("features.child", "b", {"how": "raise"})
     await worker.stop()
 
-    assert await (await client.get_workflow_handle("a")).result(timeout=2) == 3
+    assert await (await client.get_workflow_handle("a")).result(timeout=30) == 3
     with pytest.raises(WorkflowError, match="ValueError: child 0"):
         await (await client.get_workflow_handle("b")).future
 
