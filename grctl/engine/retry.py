@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from grctl.errors import NonRetryableError, RetryAfter, SerializationError
 from grctl.models.directive import MAX_DELAY, RetryPolicy
 
@@ -26,8 +28,10 @@ def next_delay_ms(
     if policy.non_retryable_errors is not None and name in policy.non_retryable_errors:
         return None
     if isinstance(error, RetryAfter):  # it asks for a retry: no list of others speaks against it
-        return min(_LONGEST_MS, int(error.delay.total_seconds() * 1000))
-    if policy.retryable_errors is not None and name not in policy.retryable_errors:
+        asked = error.args[0] if error.args else None
+        if isinstance(asked, timedelta):  # else a subclass did not call its base's __init__
+            return min(_LONGEST_MS, int(asked.total_seconds() * 1000))
+    elif policy.retryable_errors is not None and name not in policy.retryable_errors:
         return None
     return backoff_ms(policy, attempt, fraction)
 

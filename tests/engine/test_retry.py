@@ -29,6 +29,13 @@ class ThrottledError(RetryAfter):
     pass
 
 
+class BusyError(RetryAfter):
+    """Without its base's constructor, so it has no delay."""
+
+    def __init__(self, *what: object) -> None:
+        self.what = what
+
+
 def delays(policy: RetryPolicy, error: Exception, fraction: float = 0.0) -> list[int | None]:
     """The delays after each failed attempt, up to the last."""
     found: list[int | None] = []
@@ -170,6 +177,11 @@ def test_an_error_can_carry_its_own_delay_above_the_bound_and_without_jitter(sec
     policy = RetryPolicy(5, jitter=1.0)
 
     assert next_delay_ms(policy, RetryAfter(timedelta(seconds=seconds)), 3, 0.9) == seconds * 1000
+
+
+@pytest.mark.parametrize("what", [(), ("the server",), (timedelta,)])
+def test_an_error_that_has_no_delay_after_all_waits_as_the_policy_says(what: tuple[object, ...]):
+    assert next_delay_ms(RetryPolicy(2, 70), BusyError(*what), 1, 0.0) == 70
 
 
 def test_a_delay_of_its_own_makes_no_more_attempts_than_there_are():

@@ -21,6 +21,14 @@ from tests.support.ledger import Ledger
 from tests.workflows.features import book as ledger
 from tests.workflows.features import note
 
+
+class BusyError(RetryAfter):
+    """Forgets its base's constructor, and so when."""
+
+    def __init__(self, what: str) -> None:
+        self.what = what
+
+
 flaky = Workflow("retries.flaky")
 POLICY = RetryPolicy(
     max_attempts=3, initial_delay_ms=20, non_retryable_errors=["KeyError"], max_delay_ms=3_600_000
@@ -45,6 +53,8 @@ async def work(ctx: Context) -> Directive:
         raise NonRetryableError("by its own word")
     if how == "later" and ctx.run.attempt == 1:
         raise RetryAfter(timedelta(milliseconds=700))
+    if how == "no word":
+        raise BusyError("a server")
     if how == "much later":
         raise RetryAfter(timedelta(hours=1))
     if how == "gate" and not ledger().is_open(f"{ctx.run.wf_id} {ctx.run.attempt}"):
@@ -118,6 +128,17 @@ async def test_an_error_may_carry_its_own_delay(
     assert await handle.result(timeout=10) == 2
     first, second = book.entries("attempt")
     assert 0.65 < second.at - first.at < 2.0
+
+
+async def test_an_error_that_forgot_its_delay_does_not_keep_its_step_from_failing(
+    client: Client, serve: Any, book: Ledger
+) -> None:
+    await serve(flaky)
+    handle = await client.start_workflow("retries.flaky", "a", {"how": "no word"})
+
+    with pytest.raises(StepFailed, match="BusyError"):
+        await handle.result(timeout=30)
+    assert book.count("attempt") == 3
 
 
 async def test_a_backoff_of_a_step_holds_no_worker_and_is_cancelled_at_once(
