@@ -190,7 +190,7 @@ class Executor:
         if self.interrupted is not None:
             self.task.uncancel()
             end = self._stopped(scope)
-        elif isinstance(error, LeaseLostError):
+        elif isinstance(error, LeaseLostError) and run.is_fenced:
             self.interrupted = Interrupt.LOST
             end = None
         else:

@@ -71,6 +71,11 @@ class HeldRun:
         """The seq of the last row that was put on its way."""
         return self._next_seq - 1
 
+    @property
+    def is_fenced(self) -> bool:
+        """Whether its worker's lease is lost: nothing more can be recorded."""
+        return self._journal.is_fenced
+
     def resume_after(self, seq: int) -> None:
         """History ends with ``seq``: rows after the run's last transition count too."""
         self._next_seq = max(self._next_seq, seq + 1)

@@ -12,6 +12,7 @@ import pytest
 from grctl.client import Client, Connection
 from grctl.errors import (
     DatabaseNotMigratedError,
+    LeaseLostError,
     StepFailed,
     WorkflowError,
 )
@@ -161,6 +162,10 @@ async def cancels_itself(ctx: Context) -> Directive:
     raise asyncio.CancelledError
 
 
+async def raises_what_only_grctl_should(ctx: Context) -> Directive:
+    raise LeaseLostError("so it says")
+
+
 async def misses_a_key(ctx: Context) -> Directive:
     return ctx.next.complete(await ctx.store.get("absent"))
 
@@ -242,6 +247,7 @@ async def sleeps_for_ages(ctx: Context) -> Directive:
         (completes_with_too_much, r"PayloadTooLargeError: .*result of workflow"),
         (sleeps_a_number, r"ValueError: ctx.sleep takes a timedelta"),
         (cancels_itself, r"CancelledError"),
+        (raises_what_only_grctl_should, r"LeaseLostError: so it says"),
         (misses_a_key, r"StoreKeyNotFoundError: the store has no key 'absent'"),
         (stores_an_object, r"SerializationError: .*store value 'bad'"),
         (raises_with_a_nul, r"ValueError: a.b"),
