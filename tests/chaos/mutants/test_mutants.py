@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,13 @@ def test_a_planted_bug_fits_the_source(mutant: Mutant, tmp_path: Path) -> None:
 
 def test_no_two_planted_bugs_have_one_name() -> None:
     assert len(set(NAMES)) == len(NAMES)
+
+
+def test_the_report_has_every_planted_bug() -> None:
+    report = (REPOSITORY / "docs" / "reliability.md").read_text(encoding="utf-8")
+    table = report.partition("<!-- mutants -->")[2].partition("<!-- /mutants -->")[0]
+    assert re.findall(r"^\| (.*?) \| `", table, re.MULTILINE) == NAMES
+    assert table.strip().startswith(f"{len(NAMES)} of {len(NAMES)} are noticed.")
 
 
 @pytest.mark.chaos
