@@ -151,7 +151,9 @@ def list_(
         str | None, typer.Option(help="Only those whose workflow id begins so.")
     ] = None,
     limit: Annotated[int, typer.Option(help="At most so many, up to 1000.")] = 50,
-    cursor: Annotated[str | None, typer.Option(help="Where to go on: see below.")] = None,
+    cursor: Annotated[
+        str | None, typer.Option(help="Where to go on: as the page before said.")
+    ] = None,
     as_json: AsJson = False,
     database_url: DatabaseUrl = None,
     schema: Schema = None,
