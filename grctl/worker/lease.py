@@ -134,9 +134,17 @@ class LeaseKeeper:
                 self._call_main(self._on_lost)
             return False
         self._renewed = asked_at
-        if not renewed["others_lost"]:
-            return True
-        for lost in await connection.fetch(sql("leases", "take_over"), timeout=every * 3):
+        if renewed["others_lost"]:
+            await self._take_over(connection, every)
+        return True
+
+    async def _take_over(self, connection: asyncpg.Connection[Any], every: float) -> None:
+        """One lost worker after another, until it is time to renew."""
+        sql = self._database.sql("leases", "take_over")
+        while monotonic() < self._renewed + every:
+            lost = await connection.fetchrow(sql, timeout=every * 3)
+            if lost is None:
+                break
             log.warning(
                 "worker lost",
                 worker=self._worker_id,
@@ -145,7 +153,6 @@ class LeaseKeeper:
             )
             self._metrics.workers_taken_over += 1
             self._metrics.runs_taken_over += lost["freed"]
-        return True
 
     def _ping(self) -> bool:
         """Ask the main loop for a sign of life, and say so when it has given none for long.

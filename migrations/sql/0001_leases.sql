@@ -59,21 +59,23 @@ end;
 $$;
 
 
--- Takes the runs of every worker whose lease has ended. Skips a worker that another is at.
+-- Takes the runs of one worker whose lease has ended; no row: there is none, or another is at it.
+-- One a transaction: the locks on its runs, in their order, are not held for those of the next.
 create function grctl.take_over() returns table (lost_worker bigint, lost_id text, freed integer)
 language plpgsql
 as $$
 begin
-    for lost_worker, lost_id in
-        select w.worker_no, w.worker_id
-        from grctl.workers w
-        where w.ended_at is null and w.lease_until < grctl.now()
-        order by w.worker_no
-        for update skip locked
-    loop
+    select w.worker_no, w.worker_id
+    into lost_worker, lost_id
+    from grctl.workers w
+    where w.ended_at is null and w.lease_until < grctl.now()
+    order by w.worker_no
+    limit 1
+    for update skip locked;
+    if found then
         freed := grctl.release_worker(lost_worker, 'lost');
         return next;
-    end loop;
+    end if;
 end;
 $$;
 

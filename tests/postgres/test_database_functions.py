@@ -322,6 +322,39 @@ async def test_starts_of_the_same_workflow_ids_in_opposite_orders_do_not_deadloc
     ]
 
 
+async def test_the_take_over_of_two_workers_locks_no_run_before_one_with_a_lower_id(
+    database: Database, pool: Pool
+) -> None:
+    (parent, _), (child, _) = await start(pool, "parent", "child")
+    assert parent < child
+    await database.execute("update grctl.runs set parent_run_id = $1 where wf_id = 'child'", parent)
+    # The child's worker comes first, and of its locks none may be held when the parent's is asked.
+    for run in (child, parent):
+        lost = await worker(pool, lease=0.0)
+        await database.execute(
+            "update grctl.runs set owner = $1, status = 'running' where run_id = $2", lost, run
+        )
+    rival = await asyncpg.connect(database.dsn)
+    try:
+        async with rival.transaction():
+            await rival.execute("select from grctl.runs where run_id = $1 for update", parent)
+            cancelling = asyncio.create_task(pool.fetchval("runs", "cancel", child, None))
+            await wait_until(lambda: blocked(database, 1), "a cancel wants both", timeout=30)
+            taking = asyncio.create_task(take_over_all(pool))
+            await wait_until(lambda: blocked(database, 2), "the take-over waits, too", timeout=30)
+    finally:
+        await rival.close()
+
+    assert await asyncio.gather(cancelling, taking) == ["requested", 2]
+
+
+async def take_over_all(pool: Pool) -> int:
+    count = 0
+    while taken := await pool.fetch("leases", "take_over"):
+        count += len(taken)
+    return count
+
+
 async def blocked(database: Database, number: int) -> bool:
     found = await database.fetchval(
         "select count(*) from pg_stat_activity "
