@@ -6,10 +6,13 @@ import gzip
 import io
 import os
 import sys
+import zlib
 from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import BinaryIO, cast
+
+from grctl.errors import ArchiveError
 
 __all__ = ["ArchiveFile", "read_lines"]
 
@@ -71,7 +74,7 @@ def read_lines(path: Path) -> Iterator[Iterator[str]]:
     raw: BinaryIO = path.open("rb") if is_file else sys.stdin.buffer
     try:
         unpacked = gzip.GzipFile(fileobj=raw, mode="rb") if path.suffix == ".gz" else raw
-        lines = _lines(cast("BinaryIO", unpacked))
+        lines = _lines(cast("BinaryIO", unpacked), path)
         with closing(lines):
             yield lines
     finally:
@@ -79,14 +82,18 @@ def read_lines(path: Path) -> Iterator[Iterator[str]]:
             raw.close()
 
 
-def _lines(opened: BinaryIO) -> Generator[str]:
+def _lines(opened: BinaryIO, path: Path) -> Generator[str]:
+    number = 0
     text = io.TextIOWrapper(opened, encoding="utf-8", newline="\n")
     try:
         for line in text:
             if not line.endswith("\n"):
                 return
+            number += 1
             yield line
     except EOFError:
         return  # of a compressed file
+    except (UnicodeDecodeError, gzip.BadGzipFile, zlib.error) as error:
+        raise ArchiveError(f"{path} cannot be read after line {number}: {error}") from error
     finally:
         text.detach()

@@ -20,6 +20,10 @@ __all__ = ["Import"]
 _MOST_RUNS: Final = 1_000
 _MOST_CHARACTERS: Final = 8 * 1024 * 1024
 
+_DAMAGES: Final = (
+    KeyError, TypeError, ValueError, asyncpg.DataError, asyncpg.IntegrityConstraintViolationError,
+)  # fmt: skip
+
 _Row = dict[str, Any]
 
 
@@ -64,16 +68,22 @@ class Import:
             self._waiting.append(_Run(row, lines))
         elif kind in TABLES:
             self._add(kind, row)
-        elif kind == "type":
-            await self._database.fetch("archive", "put_type", json.dumps(row))
-        elif kind == "worker":
-            number = await self._database.fetchval("archive", "put_worker", json.dumps(row))
-            self._numbers[row["worker_no"]] = number
+        elif kind in ("type", "worker"):
+            await self._put_shared(kind, row)
         elif kind == "end":
             self.is_whole = True
         else:
             raise ArchiveError(f"a line of a kind that is not known here: {kind!r:.40}")
         self._size += len(line)
+
+    async def _put_shared(self, kind: str, row: _Row) -> None:
+        """A row that belongs to several runs."""
+        try:
+            put = await self._database.fetch("archive", f"put_{kind}", json.dumps(row))
+            if kind == "worker":
+                self._numbers[row["worker_no"]] = put[0]["worker_no"]
+        except _DAMAGES as error:
+            raise ArchiveError(f"a row that is damaged: {error}") from error
 
     async def finish(self) -> None:
         """Put what is left. The last run of an archive that was cut off may not be whole."""
@@ -192,8 +202,11 @@ def _read(line: str) -> tuple[str, _Row, int]:
 def _check_header(kind: str, row: _Row) -> None:
     if kind != "archive":
         raise ArchiveError("this is no archive of grctl: its first line does not say so")
-    if row["format"] > FORMAT:
+    made = row.get("format")
+    if not isinstance(made, int):
+        raise ArchiveError(f"the archive's format is not known here: {made!r:.40}")
+    if made > FORMAT:
         raise ArchiveError(
-            f"the archive is of format {row['format']}, made by grctl {row['grctl']}; this grctl "
+            f"the archive is of format {made}, made by grctl {row.get('grctl')}; this grctl "
             f"reads formats up to {FORMAT}: upgrade it"
         )

@@ -272,6 +272,11 @@ async def test_an_archive_that_was_cut_off_gives_its_whole_runs(
         ('{"archive":{"format":1}}\n{"event":{}}\n', "line 2: a line of the kind 'event' that bel"),
         ('{"archive":{"format":1}}\n{"poem":{}}\n', "line 2: a line of a kind that is not known"),
         ('{"archive":{"format":1}}\n{"run":{"wf_id":1}}\n', "is damaged: 'run_id'"),
+        ('{"archive":{}}\n', "line 1: the archive's format is not known here: None"),
+        ('{"archive":{"format":"1"}}\n', "line 1: the archive's format is not known here: '1'"),
+        ('{"archive":{"format":1}}\n{"type":{"wf_type":1}}\n', "line 2: a row that is damaged"),
+        ('{"archive":{"format":1}}\n{"worker":{}}\n', "line 2: a row that is damaged"),
+        ('{"archive":{"format":1}}\n{"worker":{"worker_no":1}}\n', "line 2: a row that is damaged"),
         ('{"archive":{"format":1}}\n[1]\n', "line 2: this is no line of an archive"),
         (
             '{"archive":{"format":1}}\n{"run":{"run_id":"01a20c6d-6034-7000-ae14-790100a20425"}}\n',
@@ -287,3 +292,20 @@ async def test_what_is_no_archive_is_said_to_be_none(
     with pytest.raises(ArchiveError, match=re.escape(said)):
         await read_archive(client, path)
     assert set((await counts(database)).values()) == {0}
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("file.gz", b"hello"),
+        ("file.gz", gzip.compress(b'{"archive":{"format":1}}\n')[:12] + b"\xff" * 30),
+        ("file", b"\xff\xfe\x00"),
+    ],
+)
+async def test_what_cannot_be_read_as_text_is_no_archive(
+    client: Client, tmp_path: Path, name: str, data: bytes
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(data)
+    with pytest.raises(ArchiveError, match="cannot be read"):
+        await read_archive(client, path)
