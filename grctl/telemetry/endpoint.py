@@ -15,7 +15,7 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self, TypeVar
 
-from grctl.errors import ConfigurationError
+from grctl.errors import ConfigurationError, DatabaseNotMigratedError, DatabaseTooNewError
 from grctl.log import get_logger
 from grctl.postgres.database import Database
 from grctl.postgres.depths import DepthGauge, Depths
@@ -107,6 +107,8 @@ class Endpoint:
         problem = None
         try:
             self._in_loop(self._check)
+        except (DatabaseNotMigratedError, DatabaseTooNewError) as error:
+            problem = str(error)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is the answer
             problem = f"the database does not answer: {type(error).__name__}: {error}".rstrip(": ")
         return self._told(why_not_ready(self._vitals(), problem))

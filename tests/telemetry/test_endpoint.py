@@ -180,6 +180,17 @@ async def test_a_database_that_is_away_makes_it_unready_but_not_dead(server_home
             await wait_until(lambda: is_ready(worker), "it is ready again", timeout=LONG)
 
 
+async def test_a_schema_that_is_newer_is_told_as_that(watched: Watched, database: Database):
+    worker = await watched()
+    await database.execute("update grctl.alembic_version set version_num = '9999'")
+    answer = await worker.get("/readyz")
+    assert answer.status_code == 503
+    [reason] = answer.json()["reasons"]
+    assert "9999" in reason
+    assert "does not answer" not in reason
+    assert (await worker.get("/healthz")).status_code == 200
+
+
 async def test_a_port_that_is_taken_is_named(database: Database):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
