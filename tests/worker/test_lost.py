@@ -94,14 +94,14 @@ async def test_a_start_on_its_way_when_the_lease_is_lost_is_nobodys_error(
     handle = await client.start_workflow("lost", "a")
 
     def is_noted() -> bool:
-        scopes = [held.run.scope for held in worker.executors.values()]
+        scopes = [held.run.scope for held in worker.slots.executors.values()]
         return any(call.noted for scope in scopes if scope for call in scope.active.values())
 
     blocker = await asyncpg.connect(database.dsn)
     async with blocker.transaction():
         await blocker.execute("lock table grctl.events")
         await wait_until(is_noted, "the task's start is on its way", timeout=30)
-        worker.journal_fence()
+        worker.journal.fence()
     await blocker.close()
     gate.set()
     await handle.result(timeout=30)
