@@ -72,8 +72,10 @@ async def test_a_worker_that_was_declared_dead_and_lives_is_there_twice(
     async with WorkerProcess(
         "tests.workflows.observed", database_url=database.dsn, env=environment
     ):
-        await database.execute("update grctl.workers set lease_until = '2000-01-01'")
-        await database.execute("select grctl.take_over()")
+        # In one transaction: a renewal does not come between.
+        await database.execute(
+            "update grctl.workers set lease_until = '2000-01-01'; select grctl.take_over()"
+        )
         await wait_until(lambda: is_back(database), "the worker begins anew", timeout=LONG)
 
         async with Terminal("top", database_url=database.dsn) as terminal:
