@@ -182,3 +182,9 @@ def test_every_setting_is_documented():
 def test_every_error_is_documented():
     text = (REPOSITORY / "docs" / "errors.md").read_text(encoding="utf-8")
     assert [name for name in errors.__all__ if f"`{name}`" not in text] == []
+
+
+def test_every_command_is_in_the_changelog():
+    text = (REPOSITORY / "CHANGELOG.md").read_text(encoding="utf-8")
+    command: Any = typer.main.get_command(app)
+    assert [name for name in command.commands if not re.search(rf"`(grctl )?{name}\b", text)] == []
