@@ -6,12 +6,14 @@
 
 
 -- Wakes whoever serves these types. One NOTIFY, whatever their number; a list too long for a
--- payload wakes everybody.
+-- payload wakes everybody, and so does a type whose name would be taken for two.
 create function grctl.notify_types(p_types text[]) returns void
 language sql
 as $$
-    select pg_notify('grctl.wake', case when octet_length(list) < 7900 then list else '*' end)
-    from (select string_agg(distinct t, E'\n') as list from unnest(p_types) as t) as s
+    select pg_notify('grctl.wake', case when is_plain and octet_length(list) < 7900 then list else '*' end)
+    from (
+        select string_agg(distinct t, E'\n') as list, bool_and(strpos(t, E'\n') = 0) as is_plain
+        from unnest(p_types) as t) as s
     where list is not null;
 $$;
 
