@@ -52,8 +52,10 @@ async def test_a_database_that_cannot_be_written_says_so(database: Database):
     assert (await run_cli("list", database_url=database.dsn)).code == 0
 
 
-async def test_what_is_no_text_is_wrong_usage(database: Database):
-    for command in [("describe", "\udcff"), ("list", "--id-prefix", "\udcff")]:
-        done = await run_cli(*command, database_url=database.dsn)
-        assert done.code == 2
-        assert "surrogates not allowed" in one_line(done)
+async def test_what_is_no_text_is_no_run_and_wrong_usage(database: Database):
+    done = await run_cli("describe", "\udcff", database_url=database.dsn)
+    assert done.code == 1
+    assert "there is no workflow with the id" in one_line(done)
+    done = await run_cli("list", "--id-prefix", "\udcff", database_url=database.dsn)
+    assert done.code == 2
+    assert "lone surrogates" in one_line(done)

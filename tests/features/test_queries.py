@@ -92,7 +92,7 @@ async def test_a_query_that_nobody_registered_is_refused_at_once(
 async def test_an_unanswered_query_says_why(client: Client, serve: Any, book: Ledger) -> None:
     worker = await serve()
     handle = await client.start_workflow("features.box", "a")
-    with pytest.raises(TimeoutError, match=r"1 worker.s. serve 'features\.box'"):
+    with pytest.raises(TimeoutError, match=r"1 worker serves 'features\.box'"):
         await handle.query("slow", "gate", timeout=0.3)
     book.open_gate("gate")
     await worker.stop()

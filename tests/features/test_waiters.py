@@ -327,7 +327,7 @@ async def test_results_are_listened_for_again_when_the_server_refused_it(
     async with await Connection.connect(settings=refused) as connection:
         waiting = asyncio.create_task(connection.waiters.ready())
         await wait_until(
-            lambda: any("listening for results" in r.getMessage() for r in caplog.records),
+            lambda: any("doing=listening" in r.getMessage() for r in caplog.records),
             "the refusal is told",
             timeout=30,
         )

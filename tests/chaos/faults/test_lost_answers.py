@@ -192,7 +192,7 @@ async def test_an_answer_lost_after_the_commit_changes_nothing(
             proxy.loses_answer_to = worker.database.sql(file, name)
         working = asyncio.create_task(worker.start())
         try:
-            await wait_until(lambda: worker._ready.is_set() or working.done(), "ready", timeout=30)
+            await wait_until(lambda: worker._was_ready or working.done(), "ready", timeout=30)
             if name not in {"register", "stop"}:
                 proxy.loses_answer_to = worker.database.sql(file, name)
             await a_dead_worker(database)
