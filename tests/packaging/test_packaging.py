@@ -48,14 +48,23 @@ def test_the_installed_command_is_there(environment: Environment) -> None:
 
 
 def test_help_is_there_at_once(environment: Environment) -> None:
-    """Under 0.3 s of a core, which is what a machine that has nothing else to do takes."""
-    durations = []
-    for _ in range(5):
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        environment.run("grctl", "--help")
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        durations.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-    assert min(durations) < 0.3
+    """Under 0.3 s of a core, which is what a machine that has nothing else to do takes; on a slow
+    one, less than twice what its libraries alone take.
+    """
+    libraries = ["python", "-c", "import asyncio, typer.main"]
+    seconds = [
+        (processor_time(environment, *libraries), processor_time(environment, "grctl", "--help"))
+        for _ in range(5)
+    ]
+    bare, own = (min(each) for each in zip(*seconds, strict=True))
+    assert own < max(0.3, 2 * bare)
+
+
+def processor_time(environment: Environment, *command: str) -> float:
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    environment.run(*command)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
