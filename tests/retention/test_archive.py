@@ -298,9 +298,10 @@ async def test_what_is_no_archive_is_said_to_be_none(
     ("name", "data"),
     [
         ("file.gz", b"hello"),
-        ("file.gz", gzip.compress(b'{"archive":{"format":1}}\n')[:12] + b"\xff" * 30),
+        ("file.gz", gzip.compress(b'{"archive":{"format":1}}\n', mtime=0)[:12] + b"\xff" * 30),
         ("file", b"\xff\xfe\x00"),
     ],
+    ids=["no gzip", "a damaged gzip", "no text"],
 )
 async def test_what_cannot_be_read_as_text_is_no_archive(
     client: Client, tmp_path: Path, name: str, data: bytes
