@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from time import monotonic
 from types import NoneType
-from typing import Any, ParamSpec, Protocol, TypeVar, overload
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, overload
 
 from grctl.engine.codec import is_plain
 from grctl.engine.exceptions import (
@@ -38,6 +38,9 @@ __all__ = ["task"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
+S = TypeVar("S")
+Q = ParamSpec("Q")
 # Not Any: by it, mypy takes a gather() of tasks to be of any type.
 Call = Coroutine[object, None, R]
 
@@ -92,10 +95,28 @@ class TaskSpec:
         return None if meant is NoneType else meant
 
 
+class _Task(Protocol[P, R_co]):
+    """What ``@task`` makes of a function, for type checkers: its call is awaited."""
+
+    # (Overloads of `task` itself would be ambiguous to mypy wherever there is an Any in the
+    # function's types, as in dict[str, Any], and make it untyped.)
+    __name__: str
+
+    @overload
+    def __call__(self: _Task[P, Awaitable[R]], *args: P.args, **kwargs: P.kwargs) -> Call[R]: ...
+    @overload
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Call[R_co]: ...
+
+    @overload
+    def __get__(self, instance: None, owner: type[Any], /) -> _Task[P, R_co]: ...
+    @overload
+    def __get__(
+        self: _Task[Concatenate[S, Q], R], instance: S, owner: type[Any], /
+    ) -> _Task[Q, R]: ...
+
+
 @overload
-def task(fn: Callable[P, Awaitable[R]], /) -> Callable[P, Call[R]]: ...
-@overload
-def task(fn: Callable[P, R], /) -> Callable[P, Call[R]]: ...
+def task(fn: Callable[P, R], /) -> _Task[P, R]: ...
 @overload
 def task(
     *,
@@ -142,10 +163,7 @@ def task(
 class _Decorator(Protocol):
     """What ``task(...)`` returns, for type checkers."""
 
-    @overload
-    def __call__(self, fn: Callable[P, Awaitable[R]], /) -> Callable[P, Call[R]]: ...
-    @overload
-    def __call__(self, fn: Callable[P, R], /) -> Callable[P, Call[R]]: ...
+    def __call__(self, fn: Callable[P, R], /) -> _Task[P, R]: ...
 
 
 def _decorate(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, assert_type
+from typing import Any, TypeVar, assert_type
 from uuid import UUID
 
 from pydantic import BaseModel
@@ -14,6 +15,8 @@ from grctl.models import HistoryEvent, RetryPolicy, RunInfo
 from grctl.testing import Sandbox
 from grctl.worker import ChildOutcome, Context, Worker, task
 from grctl.workflow import Directive, Workflow
+
+T = TypeVar("T")
 
 
 class Order(BaseModel):
@@ -36,6 +39,25 @@ def read_file(path: str) -> bytes:
     return path.encode()
 
 
+@task
+async def look_up(query: dict[str, Any]) -> dict[str, Any]:
+    return query
+
+
+@task(name="echo")
+def echo(value: T) -> T:
+    return value
+
+
+@dataclass
+class Shop:
+    name: str
+
+    @task
+    async def stock(self, item: str) -> list[Any]:
+        return [self.name, item]
+
+
 order = Workflow("order")
 
 
@@ -45,6 +67,10 @@ async def begin(ctx: Context, order: Order) -> Directive:
     assert_type(charged, str)
     assert_type(await reserve(order), list[str])
     assert_type(await read_file("x"), bytes)
+    assert_type(await look_up({"a": 1}), dict[str, Any])
+    assert_type(await asyncio.wait_for(look_up({}), 5), dict[str, Any])
+    assert_type(await echo(3), int)
+    assert_type(await Shop("x").stock("book"), list[Any])
     both = await asyncio.gather(charge("a", 1), reserve(order))
     assert_type(both, tuple[str, list[str]])
     assert_type(await ctx.now(), datetime)
