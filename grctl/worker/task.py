@@ -10,12 +10,12 @@ import asyncio
 import functools
 import inspect
 import random
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from time import monotonic
 from types import NoneType
-from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, overload
+from typing import Any, ParamSpec, TypeVar, overload
 
 from grctl.engine.codec import is_plain
 from grctl.engine.exceptions import (
@@ -32,17 +32,13 @@ from grctl.models.directive import RetryPolicy, check_timeout
 from grctl.models.text import is_text
 from grctl.worker.branches import current_branch, running, tell_owed_cancel
 from grctl.worker.scope import CANCEL_ASKED, Scope, is_recorded, recorded_as, wait_for
+from grctl.worker.task_types import Decorator, Task
 from grctl.workflow.signature import Scope as NamesOf
 
 __all__ = ["task"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
-R_co = TypeVar("R_co", covariant=True)
-S = TypeVar("S")
-Q = ParamSpec("Q")
-# Not Any: by it, mypy takes a gather() of tasks to be of any type.
-Call = Coroutine[object, None, R]
 
 ONCE = RetryPolicy()
 _OF_THE_STEP = (Exception, asyncio.CancelledError, GeneratorExit)
@@ -95,35 +91,15 @@ class TaskSpec:
         return None if meant is NoneType else meant
 
 
-class _Task(Protocol[P, R_co]):
-    """What ``@task`` makes of a function, for type checkers: its call is awaited."""
-
-    # (Overloads of `task` itself would be ambiguous to mypy wherever there is an Any in the
-    # function's types, as in dict[str, Any], and make it untyped.)
-    __name__: str
-
-    @overload
-    def __call__(self: _Task[P, Awaitable[R]], *args: P.args, **kwargs: P.kwargs) -> Call[R]: ...
-    @overload
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Call[R_co]: ...
-
-    @overload
-    def __get__(self, instance: None, owner: type[Any], /) -> _Task[P, R_co]: ...
-    @overload
-    def __get__(
-        self: _Task[Concatenate[S, Q], R], instance: S, owner: type[Any], /
-    ) -> _Task[Q, R]: ...
-
-
 @overload
-def task(fn: Callable[P, R], /) -> _Task[P, R]: ...
+def task(fn: Callable[P, R], /) -> Task[P, R]: ...
 @overload
 def task(
     *,
     retry_policy: RetryPolicy | None = None,
     timeout: timedelta | None = None,
     name: str | None = None,
-) -> _Decorator: ...
+) -> Decorator: ...
 def task(
     fn: Callable[..., Any] | None = None,
     /,
@@ -158,12 +134,6 @@ def task(
         )
     seconds = None if timeout is None else timeout.total_seconds()
     return functools.partial(_decorate, policy=retry_policy or ONCE, timeout=seconds, name=name)
-
-
-class _Decorator(Protocol):
-    """What ``task(...)`` returns, for type checkers."""
-
-    def __call__(self, fn: Callable[P, R], /) -> _Task[P, R]: ...
 
 
 def _decorate(
